@@ -1,0 +1,1 @@
+//! Surfaces, online user state, write-ahead log and deployments.

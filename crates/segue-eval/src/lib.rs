@@ -1,0 +1,1 @@
+//! Splits, ranking metrics and offline evaluation.

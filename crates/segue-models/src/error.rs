@@ -1,0 +1,66 @@
+//! What can go wrong in a model, by what the caller can do about it.
+
+use std::path::PathBuf;
+
+/// An error of fitting, loading or asking a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The data lacks dates and the model needs them.
+    #[error(
+        "model `{model}` needs dated plays; this data has none. Use a model for undated profiles, or import timestamps"
+    )]
+    NeedsDates {
+        /// Kind of the model.
+        model: &'static str,
+    },
+    /// The data lacks something else the model needs.
+    #[error("model `{model}` needs {what}; this data has none")]
+    NeedsData {
+        /// Kind of the model.
+        model: &'static str,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// A setting is outside its range.
+    #[error("model `{model}`: `{setting}` is {value}; {rule}")]
+    Config {
+        /// Kind of the model.
+        model: &'static str,
+        /// Name of the setting.
+        setting: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        rule: &'static str,
+    },
+    /// A shape does not fit.
+    #[error("{what}: expected {expected}, got {got}")]
+    Shape {
+        /// What has the wrong shape.
+        what: String,
+        /// Expected size.
+        expected: usize,
+        /// Given size.
+        got: usize,
+    },
+    /// An artifact does not hold what it should.
+    #[error("artifact {path}: expected {expected}, got {got}")]
+    Artifact {
+        /// The file.
+        path: PathBuf,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
+    /// Reading or writing failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}

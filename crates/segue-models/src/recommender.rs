@@ -1,0 +1,98 @@
+//! The trait of every retrieval model: history in, best items with scores out.
+
+use segue_data::Sequence;
+use segue_types::TimestampMs;
+
+use crate::ModelError;
+
+/// What a model may know of the request. Item rows are rows of the model's own catalogue.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Query<'a> {
+    /// The listener's plays the system knows, oldest first.
+    pub history: Sequence<'a>,
+    /// Moment of the request; absent for undated data.
+    pub now: Option<TimestampMs>,
+    /// Market of the request.
+    pub market: Option<&'a str>,
+    /// The item that plays now, for Now Playing. It is also the last thing models condition on.
+    pub current: Option<u32>,
+}
+
+/// Which items may be returned: a bitmap over item rows plus a seen-list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ItemFilter<'a> {
+    /// Rows never to return, sorted ascending. Usually the history or hidden items.
+    pub exclude: &'a [u32],
+    /// If given, only rows whose bit is set may be returned; bit `r` is `allow[r / 64] >> (r % 64)`.
+    pub allow: Option<&'a [u64]>,
+}
+
+impl ItemFilter<'_> {
+    /// Whether `item` may be returned.
+    #[must_use]
+    pub fn admits(&self, item: u32) -> bool {
+        self.exclude.binary_search(&item).is_err()
+            && self.allow.is_none_or(|bits| {
+                bits.get(item as usize / 64).is_some_and(|word| word >> (item % 64) & 1 == 1)
+            })
+    }
+}
+
+/// An item row with a score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scored {
+    /// Row in the model's catalogue.
+    pub item: u32,
+    /// Higher is better; always finite.
+    pub score: f32,
+}
+
+/// How much one play of the history contributed to a score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Contribution {
+    /// Index in the history of the query.
+    pub history_idx: usize,
+    /// Share of the score, in the score's own unit.
+    pub amount: f32,
+}
+
+/// A retrieval model over one catalogue.
+///
+/// # Contract
+/// - `recommend` clears `out` and fills it with at most `k` items that the filter admits, best
+///   first, no item twice, every score finite. Fewer than `k` means the model has no more to say.
+/// - Ties are broken by the rule the model's page states (item row ascending unless said otherwise).
+/// - Histories may be empty, repeat items, and be longer than what the model looks at; item rows at
+///   or above [`n_items`](Recommender::n_items) are ignored.
+/// - Deterministic: same model, same query, same answer, on any thread.
+pub trait Recommender: Send + Sync {
+    /// Registered kind, such as `markov`.
+    fn kind(&self) -> &'static str;
+
+    /// Number of item rows of its catalogue.
+    fn n_items(&self) -> u32;
+
+    /// Fills `out` with the best `k` items for the query.
+    ///
+    /// # Errors
+    /// [`ModelError::NeedsDates`] or another variant if the query lacks what the model needs.
+    fn recommend(
+        &self,
+        query: &Query<'_>,
+        k: usize,
+        filter: &ItemFilter<'_>,
+        out: &mut Vec<Scored>,
+    ) -> Result<(), ModelError>;
+
+    /// Items most like `item`, best first; empty if the model knows no such notion.
+    fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
+        let _ = (item, k);
+        Vec::new()
+    }
+
+    /// Which plays of the history made `item` score; empty if the score does not decompose.
+    fn explain(&self, query: &Query<'_>, item: u32) -> Vec<Contribution> {
+        let _ = (query, item);
+        Vec::new()
+    }
+}

@@ -1,0 +1,1 @@
+//! Stage traits of a request and their runner.

@@ -1,0 +1,1 @@
+//! A listening world whose truth is known.

@@ -1,0 +1,1 @@
+//! SQL over the log, the snapshot and the slates.
