@@ -35,7 +35,9 @@ pub use event::{EndReason, Event, Feedback, FeedbackKind, Impression, Play, Star
 pub use fact::{Item, ItemKind, Profile, User};
 pub use key::{EventKey, ItemKey, UserKey};
 pub use label::{Action, CompletionBucket, Outcome};
-pub use slate::{CandidateRecord, Card, Degraded, Shelf, Slate, SlateRecord, StageTrace};
+pub use slate::{
+    CandidateRecord, Card, Degraded, PoolEntry, Shelf, ShelfRecord, Slate, SlateRecord, StageTrace,
+};
 pub use surface::Surface;
 pub use time::{DAY_MS, Day, HOUR_MS, MINUTE_MS, SESSION_GAP_MS, TimestampMs};
 pub use validate::RejectReason;

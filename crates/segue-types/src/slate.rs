@@ -158,6 +158,66 @@ pub struct CandidateRecord {
     pub removed_by: Option<String>,
 }
 
+/// One candidate as the selector of a shelf saw it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PoolEntry {
+    /// External item id.
+    pub item_id: String,
+    /// The score the selector saw.
+    pub score: f32,
+    /// What the diversity cap counts: the key of the main artist, 0 where unknown.
+    #[schema(value_type = String)]
+    #[serde(with = "hex_u64")]
+    pub group: u64,
+    /// The source that proposed it with the highest rank.
+    pub source: String,
+    /// Why it would be here, in words for the listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What the selector of one shelf was told: enough to run it again without any other store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ShelfRecord {
+    /// Stable id from the configuration.
+    pub shelf_id: String,
+    /// Title, words filled in.
+    pub title: String,
+    /// Why this shelf is here, words filled in.
+    pub why: String,
+    /// Name of the selector, such as `top` or `explore`.
+    pub selector: String,
+    /// Most cards the shelf may have.
+    pub limit: u32,
+    /// A shelf with fewer cards is left out.
+    pub min_cards: u32,
+    /// Most cards of one group; 0 is no cap.
+    pub max_per_group: u32,
+    /// Exploration: temperature of the softmax over scores.
+    pub temperature: f64,
+    /// Exploration: share of uniform choice, in `[0, 1]`.
+    pub epsilon: f64,
+    /// Exploration: how many of the best candidates may be chosen.
+    pub pool_size: u32,
+    /// Candidates, best first.
+    pub pool: Vec<PoolEntry>,
+}
+
+/// 64-bit keys travel as fixed-width hexadecimal strings: JSON numbers lose digits past 2^53.
+mod hex_u64 {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{value:016x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16)
+            .map_err(|_| serde::de::Error::custom(format!("not a hexadecimal key: `{text}`")))
+    }
+}
+
 /// What one stage did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StageTrace {
@@ -206,6 +266,9 @@ pub struct SlateRecord {
     pub candidates: Vec<CandidateRecord>,
     /// Share of requests whose candidates are kept, in `(0, 1]`.
     pub candidate_sampling_rate: f64,
+    /// What the selector of each shelf was told, in the order the shelves were composed.
+    #[serde(default)]
+    pub shelves: Vec<ShelfRecord>,
     /// What each stage did, time-outs included.
     pub stages: Vec<StageTrace>,
     /// The slate as served.
