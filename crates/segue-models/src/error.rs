@@ -44,6 +44,18 @@ pub enum ModelError {
         /// Given size.
         got: usize,
     },
+    /// A value of the data is outside its range.
+    #[error("{what}, row {row}: {value}; {rule}")]
+    Value {
+        /// The column or quantity.
+        what: String,
+        /// 0-based row.
+        row: usize,
+        /// What is there.
+        value: String,
+        /// What is allowed.
+        rule: &'static str,
+    },
     /// An artifact does not hold what it should.
     #[error("artifact {path}: expected {expected}, got {got}")]
     Artifact {

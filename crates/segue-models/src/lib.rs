@@ -5,7 +5,9 @@
 
 pub mod error;
 pub mod ranker;
+pub mod ranking;
 pub mod recommender;
+pub mod trees;
 
 pub use error::ModelError;
 pub use ranker::{FeatureMatrix, Ranker};

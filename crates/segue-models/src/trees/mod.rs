@@ -1,0 +1,28 @@
+//! Histogram gradient-boosted trees for probabilities: our own, exact at any thread count.
+//!
+//! Values are sorted into at most 255 quantile bins per column (`Bins`), gradients are rounded to
+//! integers, and a tree grows leaf by leaf where the gain is largest. Sums of integers do not depend
+//! on their order, so one thread and sixty-four grow the same trees. Scoring does not walk the trees:
+//! it tests every node of a tree for sixteen rows at once and reads the leaf from a bit mask
+//! (`Scorer`).
+//!
+//! | file | holds |
+//! |---|---|
+//! | `config` | settings and their ranges |
+//! | `bins` | quantile bins, missing values, the binned rows |
+//! | `gradient` | log loss: probabilities, gradients, their rounding |
+//! | `histogram` | packed integer sums per bin |
+//! | `split` | the best split of a leaf, its gain |
+//! | `grow` | one tree, leaf-wise |
+//! | `boost` | rounds, sampling, early stopping |
+//! | `forest` | the trees as arrays: checks, the plain walk, path contributions |
+//! | `score` | the fast scorer |
+//! | `calibrate` | scores of a held-out part to probabilities |
+//!
+//! # Source
+//! Friedman, "Greedy function approximation: a gradient boosting machine", Annals of Statistics 2001;
+//! Ke et al., "LightGBM: a highly efficient gradient boosting decision tree", NeurIPS 2017.
+
+pub mod config;
+
+pub use config::TreesConfig;
