@@ -5,6 +5,8 @@
 
 pub mod enrich;
 pub mod fold;
+pub mod log;
+pub mod progress;
 pub mod sequences;
 
 pub use enrich::{Enriched, What};

@@ -1,0 +1,3 @@
+//! Integration tests of `segue-data`, in one binary to keep linking cheap.
+
+mod log;
