@@ -1,0 +1,159 @@
+// Puts the page together: reads the address, shows a room, and lets acts be followed by slates.
+
+import { announce } from "./announcer.js";
+import { api } from "./api.js";
+import { clock } from "./clock.js";
+import { hideCurrent } from "./controls.js";
+import { HomeView } from "./home.js";
+import { report } from "./impressions.js";
+import { Inspector } from "./inspector.js";
+import { listenForKeys } from "./keyboard.js";
+import { openKeysSheet } from "./keys_sheet.js";
+import { listener } from "./listener.js";
+import { ListenersView } from "./listeners.js";
+import { NowPlayingView } from "./now_playing.js";
+import { flush } from "./outbox.js";
+import { cardOf, player } from "./player.js";
+import { mountPlayerBar } from "./player_bar.js";
+import { mountRail } from "./rail.js";
+import { router } from "./router.js";
+import { slates } from "./slates.js";
+import { errorBlock } from "./states.js";
+import { switchTheme } from "./theme.js";
+
+const main = document.getElementById("view");
+const inspector = new Inspector(document.getElementById("inspector"));
+const inspect = (card) => inspector.showCard(card);
+const makers = {
+  home: () => new HomeView({ inspect }),
+  "now-playing": () => new NowPlayingView({ inspect }),
+  listeners: () => new ListenersView(),
+};
+const TITLES = { home: "Home", "now-playing": "Now Playing", listeners: "Listeners" };
+let view = null;
+let rail = null;
+
+/** The surface that the room in view shows. */
+function surface() {
+  return router.route.room === "now-playing" ? "now_playing" : "home";
+}
+
+function showRoom({ isFirst = false } = {}) {
+  const { room } = router.route;
+  view?.unmount();
+  view = makers[room]();
+  view.mount(main);
+  main.scrollTop = 0;
+  document.title = `${TITLES[room]} – Segue`;
+  if (!isFirst) {
+    main.focus({ preventScroll: true });
+    announce(TITLES[room]);
+  }
+  const { slate } = slates.state(surface());
+  if (slate && room !== "listeners") router.note({ slate: slate.slate_id });
+  inspector.follow(surface());
+}
+
+/** Shows what the address asks for: whom, which slate, which track. */
+async function applyRoute({ before = null } = {}) {
+  const { params, room } = router.route;
+  const isOther = (params.user ?? null) !== listener.id;
+  if (isOther) {
+    if (before) await player.stop();
+    slates.clear();
+    listener.become(params.user ?? null);
+  }
+  if (params.item && !player.card) {
+    player.cue(cardOf(params.item));
+  }
+  if (params.slate && slates.state(surface()).slate?.slate_id !== params.slate) await showRecorded(params.slate);
+  if (!before || before.room !== room || isOther) showRoom({ isFirst: !before });
+  rail?.showRoute();
+  inspector.applyRoute();
+}
+
+async function showRecorded(slateId) {
+  try {
+    const record = await slates.showRecorded(slateId);
+    const current = record.request.current_item_id;
+    if (record.slate.surface === "now_playing" && current && !player.card) player.cue(cardOf(current));
+  } catch {
+    // Slates are kept for a while only. The room then asks for a new one, and notes its id.
+    router.note({ slate: null });
+  }
+}
+
+/** After an act that the server knows of: the slates on screen follow. */
+function followUp() {
+  slates.askHome();
+  if (router.route.room === "listeners") listener.refresh();
+}
+
+function wire() {
+  for (const name of ["home", "now_playing"]) {
+    slates.on(name, () => {
+      const { slate } = slates.state(name);
+      if (slate && name === surface() && router.route.room !== "listeners") router.note({ slate: slate.slate_id });
+    });
+  }
+  listener.on("acted", () => {
+    followUp();
+    if (player.card) slates.askQueue(player.card.item_id);
+  });
+  // A play that ended changed what the server knows; Home catches up in the background.
+  player.on("acted", followUp);
+  player.on("started", ({ card }) => report(card));
+  router.on("change", applyRoute);
+  addEventListener("pagehide", () => player.stop({ isLeaving: true }));
+  addEventListener("online", () => flush().catch(() => {}));
+
+  const focused = () => view.cardInFocus?.() ?? inspector.cardInFocus?.() ?? null;
+  listenForKeys({
+    " ": () => player.toggle(),
+    j: () => player.back(),
+    l: () => player.next(),
+    s: () => actOn(focused() ?? player.card, (card) => listener.toggleSaved(card)),
+    h: () => {
+      const card = focused() ?? player.card;
+      if (card && card.item_id === player.card?.item_id) hideCurrent();
+      else actOn(card, (one) => listener.hide(one));
+    },
+    i: () => inspector.toggle(document.activeElement === document.body ? null : focused()),
+    r: () => (router.route.room === "now-playing" && player.card ? slates.askQueue(player.card.item_id) : slates.askHome()),
+    t: () => {
+      announce(`${switchTheme()} theme`);
+      rail.showTheme();
+    },
+    1: () => router.go("home", { slate: null }),
+    2: () => router.go("now-playing", { slate: null }),
+    3: () => router.go("listeners", { slate: null }),
+    "/": () => {
+      router.go("listeners", { slate: null });
+      view.focusSearch?.();
+    },
+    "?": openKeysSheet,
+    Escape: () => inspector.close() || false,
+  });
+}
+
+function actOn(card, act) {
+  if (card) act(card);
+  else announce("Nothing is in focus and nothing plays.");
+}
+
+async function start() {
+  rail ??= mountRail(document.getElementById("rail"), { openKeys: openKeysSheet, toggleInspector: () => inspector.toggle() });
+  try {
+    clock.start(await api.status());
+  } catch (error) {
+    const retry = () => start();
+    main.replaceChildren(errorBlock(error, "The console", retry));
+    return;
+  }
+  mountPlayerBar(document.getElementById("player"));
+  wire();
+  await applyRoute();
+  flush().catch(() => {});
+}
+
+start();
