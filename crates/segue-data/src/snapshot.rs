@@ -1,0 +1,451 @@
+//! A snapshot: the immutable output of `prepare`, memory-mapped.
+
+use std::ops::Deref;
+use std::path::Path;
+
+use segue_types::{Action, Day, Item, ItemKey, TimestampMs, User, UserKey};
+
+use crate::aggregates::item_stats::ItemStats;
+use crate::error::DataError;
+use crate::examples::{Examples, ExamplesFrom};
+use crate::sequences::{OwnedSequences, Sequences};
+use crate::user_state::UserState;
+
+/// A column of a snapshot: memory-mapped from its file, or owned.
+#[derive(Debug)]
+pub(crate) enum Column<T> {
+    /// In memory.
+    Owned(Vec<T>),
+}
+
+impl<T> Default for Column<T> {
+    fn default() -> Self {
+        Self::Owned(Vec::new())
+    }
+}
+
+impl<T> Deref for Column<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Owned(values) => values,
+        }
+    }
+}
+
+/// What a snapshot says of itself: `manifest.json`.
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Manifest {
+    /// Version of the snapshot's layout.
+    pub format: u32,
+    /// Hash of the logical rows.
+    pub snapshot_id: String,
+}
+
+/// One undated count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProfileRow {
+    /// User row.
+    pub user: u32,
+    /// Item row.
+    pub item: u32,
+    /// Plays, at least 1.
+    pub n_plays: u64,
+}
+
+/// What one listener did with one item, over the whole snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InteractionRow {
+    /// Item row.
+    pub item: u32,
+    /// Plays.
+    pub n_plays: u32,
+    /// Plays of 30 s or more.
+    pub n_streams: u32,
+    /// Plays of 90 % or more.
+    pub n_completions: u32,
+    /// Plays the listener ended before completion.
+    pub n_skips: u32,
+    /// Latest start of a play, UTC milliseconds.
+    pub last_played_at: i64,
+}
+
+/// An item heard in the same sessions as another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoListen {
+    /// The other item's row.
+    pub item: u32,
+    /// How often both were played within the window.
+    pub count: u32,
+}
+
+/// Plays of one market on one day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarketDay<'a> {
+    /// The day (of `known_at`).
+    pub day: Day,
+    /// Item rows, ascending.
+    pub item: &'a [u32],
+    /// Plays of each.
+    pub plays: &'a [u32],
+}
+
+/// Prepared data, immutable. Rows of items and users are in ascending order of their keys and
+/// private to this snapshot.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(crate) manifest: Manifest,
+    pub(crate) items: Vec<Item>,
+    pub(crate) item_keys: Column<u64>,
+    pub(crate) users: Vec<User>,
+    pub(crate) user_keys: Column<u128>,
+    pub(crate) plays: PlayColumns,
+    pub(crate) profiles: Vec<ProfileRow>,
+    pub(crate) interactions: InteractionColumns,
+    pub(crate) stats: StatColumns,
+    pub(crate) markets: MarketColumns,
+    pub(crate) co_listens: CoListenColumns,
+    pub(crate) states: StateColumns,
+    pub(crate) examples: ExampleStore,
+}
+
+/// Packed sequences, see [`Sequences`].
+#[derive(Debug, Default)]
+pub(crate) struct PlayColumns {
+    pub(crate) offsets: Column<u64>,
+    pub(crate) item: Column<u32>,
+    pub(crate) action: Column<u8>,
+    pub(crate) occurred_at: Column<i64>,
+    pub(crate) known_at: Column<i64>,
+    pub(crate) session: Column<u32>,
+    pub(crate) listened_ms: Column<u32>,
+}
+
+/// Interactions by user row.
+#[derive(Debug, Default)]
+pub(crate) struct InteractionColumns {
+    pub(crate) offsets: Column<u64>,
+    pub(crate) item: Column<u32>,
+    /// Plays, streams, completions, skips.
+    pub(crate) counts: Column<[u32; 4]>,
+    pub(crate) last_played_at: Column<i64>,
+}
+
+/// Item statistics by item row, then day, cumulative.
+#[derive(Debug, Default)]
+pub(crate) struct StatColumns {
+    pub(crate) offsets: Column<u64>,
+    pub(crate) day: Column<i32>,
+    /// Plays, timed plays, streams, completions, skips, listener days.
+    pub(crate) counts: Column<[u32; 6]>,
+    pub(crate) decayed: Column<f32>,
+}
+
+/// Plays by market, then day, then item row.
+#[derive(Debug, Default)]
+pub(crate) struct MarketColumns {
+    /// Names, ascending; the empty name is "unknown".
+    pub(crate) names: Vec<String>,
+    /// `[n_markets + 1]` into `day`.
+    pub(crate) day_offsets: Column<u64>,
+    pub(crate) day: Column<i32>,
+    /// `[n_days + 1]` into `item`.
+    pub(crate) item_offsets: Column<u64>,
+    pub(crate) item: Column<u32>,
+    pub(crate) plays: Column<u32>,
+}
+
+/// Co-listens by item row.
+#[derive(Debug, Default)]
+pub(crate) struct CoListenColumns {
+    pub(crate) offsets: Column<u64>,
+    pub(crate) item: Column<u32>,
+    pub(crate) count: Column<u32>,
+}
+
+/// Encoded user states by user row.
+#[derive(Debug, Default)]
+pub(crate) struct StateColumns {
+    pub(crate) offsets: Column<u64>,
+    pub(crate) bytes: Column<u8>,
+}
+
+/// Where the training rows are.
+#[derive(Debug)]
+pub(crate) enum ExampleStore {
+    Owned(ExamplesFrom, Box<Examples>),
+}
+
+/// The parts of a snapshot made without a log, for tests of models and pages.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotParts {
+    /// Items in any order; `sequences.item` and `profiles` index this list.
+    pub items: Vec<Item>,
+    /// Users in any order; `sequences` and `profiles` index this list.
+    pub users: Vec<User>,
+    /// One sequence per user, or none at all.
+    pub sequences: OwnedSequences,
+    /// Undated counts: user index, item index, plays.
+    pub profiles: Vec<ProfileRow>,
+    /// Training rows, already in rows of the finished snapshot.
+    pub examples: Examples,
+}
+
+fn csr<T>(offsets: &[u64], row: u32, column: &[T]) -> std::ops::Range<usize> {
+    let row = row as usize;
+    if row + 1 >= offsets.len() || column.is_empty() {
+        return 0..0;
+    }
+    offsets[row] as usize..offsets[row + 1] as usize
+}
+
+impl Snapshot {
+    /// Opens the snapshot in `dir` and checks it: version, sizes, hashes, offsets, row bounds.
+    ///
+    /// # Errors
+    /// [`DataError::Corrupt`] names the file, what was expected and what is there.
+    pub fn open(dir: &Path) -> Result<Self, DataError> {
+        Err(DataError::Missing { what: "snapshot", path: dir.to_path_buf(), hint: "run `segue prepare`" })
+    }
+
+    /// Opens the snapshot that `home/snapshots/current` names.
+    ///
+    /// # Errors
+    /// [`DataError::Missing`] if there is none; otherwise as [`open`](Self::open).
+    pub fn open_current(home: &Path) -> Result<Self, DataError> {
+        let path = home.join("snapshots").join("current");
+        let id = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => DataError::Missing {
+                what: "current snapshot",
+                path: home.join("snapshots"),
+                hint: "run `segue prepare`",
+            },
+            _ => DataError::Io { path: path.clone(), source },
+        })?;
+        let id = id.trim();
+        if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Err(DataError::corrupt(path, "the id of a snapshot", format!("`{id}`")));
+        }
+        Self::open(&home.join("snapshots").join(id))
+    }
+
+    /// A snapshot in memory, for tests. Statistics, interactions and co-listens are derived from
+    /// the sequences; there are no user states, and markets come from the users.
+    ///
+    /// # Errors
+    /// If two ids share a key or an index is out of range.
+    pub fn from_parts(parts: SnapshotParts) -> Result<Self, DataError> {
+        crate::parts::assemble(parts)
+    }
+
+    /// Id: a hash of the logical rows, and the name of the folder.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.manifest.snapshot_id
+    }
+
+    /// Input hashes, counts, rejects, versions, time range.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Number of item rows.
+    #[must_use]
+    pub fn n_items(&self) -> u32 {
+        self.items.len() as u32
+    }
+
+    /// Number of user rows.
+    #[must_use]
+    pub fn n_users(&self) -> u32 {
+        self.users.len() as u32
+    }
+
+    /// Items by row; of several validity rows the latest. An item that only plays mention has
+    /// nothing but its id.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// Item keys by row, ascending.
+    #[must_use]
+    pub fn item_keys(&self) -> &[u64] {
+        &self.item_keys
+    }
+
+    /// The key of an item row.
+    ///
+    /// # Panics
+    /// If `row` is not below [`n_items`](Self::n_items).
+    #[must_use]
+    pub fn item_key(&self, row: u32) -> ItemKey {
+        ItemKey(self.item_keys[row as usize])
+    }
+
+    /// The row of an item key.
+    #[must_use]
+    pub fn item_row(&self, key: ItemKey) -> Option<u32> {
+        self.item_keys.binary_search(&key.0).ok().map(|row| row as u32)
+    }
+
+    /// Users by row; of several validity rows the latest.
+    #[must_use]
+    pub fn users(&self) -> &[User] {
+        &self.users
+    }
+
+    /// The key of a user row.
+    ///
+    /// # Panics
+    /// If `row` is not below [`n_users`](Self::n_users).
+    #[must_use]
+    pub fn user_key(&self, row: u32) -> UserKey {
+        UserKey(self.user_keys[row as usize])
+    }
+
+    /// The row of a user key.
+    #[must_use]
+    pub fn user_row(&self, key: UserKey) -> Option<u32> {
+        self.user_keys.binary_search(&key.0).ok().map(|row| row as u32)
+    }
+
+    /// Every listener's plays in known-at order.
+    #[must_use]
+    pub fn sequences(&self) -> Sequences<'_> {
+        Sequences {
+            offsets: if self.plays.offsets.is_empty() { &[0] } else { &self.plays.offsets },
+            item: &self.plays.item,
+            action: &self.plays.action,
+            occurred_at: &self.plays.occurred_at,
+            known_at: &self.plays.known_at,
+            session: &self.plays.session,
+            n_items: self.n_items(),
+        }
+    }
+
+    /// `[n_plays]` beside [`sequences`](Self::sequences): milliseconds heard, `u32::MAX` if
+    /// unknown; empty where no play says.
+    #[must_use]
+    pub fn listened_ms(&self) -> &[u32] {
+        &self.plays.listened_ms
+    }
+
+    /// Undated counts, ordered by user row and item row.
+    #[must_use]
+    pub fn profiles(&self) -> &[ProfileRow] {
+        &self.profiles
+    }
+
+    /// What the listener did with each item they played, by item row.
+    pub fn interactions(&self, user_row: u32) -> impl Iterator<Item = InteractionRow> + '_ {
+        let t = &self.interactions;
+        csr(&t.offsets, user_row, &t.item).map(|i| {
+            let [n_plays, n_streams, n_completions, n_skips] = t.counts[i];
+            InteractionRow {
+                item: t.item[i],
+                n_plays,
+                n_streams,
+                n_completions,
+                n_skips,
+                last_played_at: t.last_played_at[i],
+            }
+        })
+    }
+
+    /// Sums over all days up to `through`, that day included; `None` if nobody had played it.
+    #[must_use]
+    pub fn item_stats(&self, item_row: u32, through: Day) -> Option<ItemStats> {
+        let t = &self.stats;
+        let range = csr(&t.offsets, item_row, &t.day);
+        let n = t.day[range.clone()].partition_point(|&day| day <= through.0);
+        let i = range.start + n.checked_sub(1)?;
+        let [plays, timed_plays, streams, completions, skips, listener_days] = t.counts[i];
+        Some(ItemStats {
+            day: Day(t.day[i]),
+            plays,
+            timed_plays,
+            streams,
+            completions,
+            skips,
+            listener_days,
+            plays_decayed: t.decayed[i],
+        })
+    }
+
+    /// Names of the markets with plays, ascending; the empty name is "unknown".
+    #[must_use]
+    pub fn markets(&self) -> &[String] {
+        &self.markets.names
+    }
+
+    /// Plays of a market by day (of `known_at`), days ascending, up to `through`.
+    pub fn market_days(&self, market: &str, through: Day) -> impl Iterator<Item = MarketDay<'_>> {
+        let t = &self.markets;
+        let range = match t.names.binary_search_by(|name| name.as_str().cmp(market)) {
+            Ok(row) => csr(&t.day_offsets, row as u32, &t.day),
+            Err(_) => 0..0,
+        };
+        range.take_while(move |&i| t.day[i] <= through.0).map(|i| {
+            let items = csr(&t.item_offsets, i as u32, &t.item);
+            MarketDay { day: Day(t.day[i]), item: &t.item[items.clone()], plays: &t.plays[items] }
+        })
+    }
+
+    /// Items most often played within [`CO_LISTEN_WINDOW`](crate::aggregates::CO_LISTEN_WINDOW)
+    /// plays of this one in a session: count descending, then item row; at most 50.
+    pub fn co_listens(&self, item_row: u32) -> impl Iterator<Item = CoListen> + '_ {
+        let t = &self.co_listens;
+        csr(&t.offsets, item_row, &t.item).map(|i| CoListen { item: t.item[i], count: t.count[i] })
+    }
+
+    /// The user's state after all events of the snapshot; `None` if there is none for this row.
+    #[must_use]
+    pub fn user_state(&self, user_row: u32) -> Option<UserState> {
+        let range = csr(&self.states.offsets, user_row, &self.states.bytes);
+        if range.is_empty() { None } else { UserState::decode(&self.states.bytes[range]) }
+    }
+
+    /// What the training rows are made from.
+    #[must_use]
+    pub fn examples_from(&self) -> ExamplesFrom {
+        match &self.examples {
+            ExampleStore::Owned(from, _) => *from,
+        }
+    }
+
+    /// Loads the ranker's training rows.
+    ///
+    /// # Errors
+    /// If their files are damaged.
+    pub fn examples(&self) -> Result<Examples, DataError> {
+        match &self.examples {
+            ExampleStore::Owned(_, examples) => Ok((**examples).clone()),
+        }
+    }
+
+    /// First and last moment a play began; `None` without dated plays.
+    #[must_use]
+    pub fn time_range(&self) -> Option<(TimestampMs, TimestampMs)> {
+        let first = self.plays.occurred_at.iter().min()?;
+        let last = self.plays.occurred_at.iter().max()?;
+        Some((TimestampMs(*first), TimestampMs(*last)))
+    }
+}
+
+/// Actions by code, for tables that count them.
+pub(crate) fn action_counts(action: u8, listened_ms: u32) -> [u32; 4] {
+    let action = Action::from_code(action);
+    let stream = if listened_ms == u32::MAX {
+        matches!(action, Some(Action::Streamed | Action::Completed))
+    } else {
+        i64::from(listened_ms) >= segue_types::label::STREAM_MS
+    };
+    [
+        1,
+        u32::from(stream),
+        u32::from(action == Some(Action::Completed)),
+        u32::from(action == Some(Action::Skipped)),
+    ]
+}
