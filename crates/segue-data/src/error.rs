@@ -25,6 +25,9 @@ pub enum DataError {
         /// What is there.
         got: String,
     },
+    /// The event log could not be read.
+    #[error(transparent)]
+    Log(#[from] crate::log::LogError),
     /// Something that has to exist first does not.
     #[error("no {what} in {path}\nhint: {hint}")]
     Missing {

@@ -6,6 +6,7 @@ use std::path::Path;
 use segue_types::TimestampMs;
 
 use crate::error::DataError;
+use crate::progress::Progress;
 
 /// Settings of [`prepare`].
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -56,23 +57,6 @@ pub struct PrepareReport {
     pub seconds: Vec<(String, f64)>,
 }
 
-/// Receives progress; the command line draws it.
-pub trait PrepareProgress: Sync {
-    /// A phase began; `n_steps` is how many [`step`](Self::step)s it has.
-    fn phase(&self, name: &str, n_steps: u64);
-    /// One step of the current phase is done.
-    fn step(&self);
-}
-
-/// Progress for nobody.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl PrepareProgress for Silent {
-    fn phase(&self, _name: &str, _n_steps: u64) {}
-    fn step(&self) {}
-}
-
 /// Builds a snapshot of the log in `home/log` into `home/snapshots/<id>`.
 ///
 /// `now` goes into the manifest's timings only.
@@ -83,7 +67,7 @@ pub fn prepare(
     home: &Path,
     _config: &PrepareConfig,
     _now: TimestampMs,
-    _progress: &dyn PrepareProgress,
+    _progress: &dyn Progress,
 ) -> Result<PrepareReport, DataError> {
     Err(DataError::Missing { what: "event log", path: home.join("log"), hint: "run `segue import` first" })
 }
