@@ -4,11 +4,12 @@
 //! start so that a mistake is found before the first request.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::error::EngineError;
 
 /// The part of `segue.toml` the engine reads.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EngineConfig {
     /// `[surface.home]` and `[surface.now_playing]`.
@@ -22,7 +23,7 @@ pub struct EngineConfig {
 }
 
 /// The surfaces that are served.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SurfacesConfig {
     /// Home.
@@ -32,7 +33,7 @@ pub struct SurfacesConfig {
 }
 
 /// `[surface.home]`: shelves from top to bottom, as `[[surface.home.shelf]]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HomeConfig {
     /// Shelves, composed in this order; an item is shown once per page.
@@ -43,7 +44,7 @@ pub struct HomeConfig {
 }
 
 /// `[surface.now_playing]`: the queue behind the current item.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NowPlayingConfig {
     /// The queue is one shelf.
@@ -53,7 +54,7 @@ pub struct NowPlayingConfig {
 }
 
 /// One titled row: where its candidates come from and how they are chosen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShelfConfig {
     /// Stable id: letters, digits and `_`. Clients and reports refer to it.
@@ -176,7 +177,7 @@ impl Default for NowPlayingConfig {
 }
 
 /// `[ranker]`: which artifact scores candidates, and what its heads are worth.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RankerConfig {
     /// Name of the artifact in `artifacts/`; empty serves blended source ranks.
@@ -187,7 +188,7 @@ pub struct RankerConfig {
 }
 
 /// What one head of the ranker is worth.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeadWeight {
     /// Name, such as `stream`.
@@ -209,7 +210,7 @@ impl Default for RankerConfig {
 }
 
 /// `[serving]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServingConfig {
     /// Candidates asked of each source per request, 1 to 1,000.
@@ -250,7 +251,7 @@ impl Default for ServingConfig {
 }
 
 /// `[state]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StateConfig {
     /// Bytes after which a write-ahead log segment is closed and can be drained.
