@@ -34,6 +34,22 @@ pub enum ModelError {
         /// What is allowed.
         rule: &'static str,
     },
+    /// A table of settings cannot be read.
+    #[error("model `{model}`: {message}")]
+    Settings {
+        /// Kind of the model.
+        model: &'static str,
+        /// What the parser says: names the setting.
+        message: String,
+    },
+    /// No model of this kind is registered.
+    #[error("no model of kind `{kind}`; `kind` is one of {known}")]
+    UnknownKind {
+        /// What was asked for.
+        kind: String,
+        /// Kinds there are, comma-separated.
+        known: String,
+    },
     /// A shape does not fit.
     #[error("{what}: expected {expected}, got {got}")]
     Shape {

@@ -3,12 +3,26 @@
 //! A retrieval model is a [`Recommender`]; a ranking model is a [`Ranker`]. Each kind has one file
 //! and one line in the registry.
 
+pub mod artifact;
+pub mod deployed;
 pub mod error;
+pub mod input;
 pub mod ranker;
 pub mod ranking;
 pub mod recommender;
+pub mod registry;
+pub mod retrieval;
+mod sparse;
+pub mod tensors;
+mod top_k;
 pub mod trees;
 
+pub use artifact::{ArtifactMeta, LoadedArtifact, Manifest};
+pub use deployed::{KeyedQuery, KeyedRecommender, KeyedScore};
 pub use error::ModelError;
+pub use input::{DailyPlays, FitInput, Profiles};
 pub use ranker::{FeatureMatrix, Ranker};
 pub use recommender::{Contribution, ItemFilter, Query, Recommender, Scored};
+pub use registry::{Model, RecommenderKind, fit_recommender, recommender_kind};
+pub use retrieval::RECOMMENDERS;
+pub use tensors::{ModelParts, Tensors};

@@ -3,7 +3,7 @@
 use segue_data::Sequence;
 use segue_types::TimestampMs;
 
-use crate::ModelError;
+use crate::{ModelError, ModelParts};
 
 /// What a model may know of the request. Item rows are rows of the model's own catalogue.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,6 +16,27 @@ pub struct Query<'a> {
     pub market: Option<&'a str>,
     /// The item that plays now, for Now Playing. It is also the last thing models condition on.
     pub current: Option<u32>,
+}
+
+impl Query<'_> {
+    /// A query that knows only the item history.
+    #[must_use]
+    pub fn of_items(item: &[u32]) -> Query<'_> {
+        Query { history: Sequence { item, ..Sequence::default() }, ..Query::default() }
+    }
+
+    /// What models condition on, newest first: `current` (unless it is already the last of the
+    /// history), then the history backwards, without rows at or above `n_items`. Yields
+    /// `(history_idx, item)`; `current` has the index after the last play.
+    pub fn newest_first(&self, n_items: u32) -> impl Iterator<Item = (usize, u32)> + '_ {
+        let items = self.history.item;
+        self.current
+            .filter(|c| items.last() != Some(c))
+            .map(|item| (items.len(), item))
+            .into_iter()
+            .chain(items.iter().copied().enumerate().rev())
+            .filter(move |&(_, item)| item < n_items)
+    }
 }
 
 /// Which items may be returned: a bitmap over item rows plus a seen-list.
@@ -31,10 +52,14 @@ impl ItemFilter<'_> {
     /// Whether `item` may be returned.
     #[must_use]
     pub fn admits(&self, item: u32) -> bool {
-        self.exclude.binary_search(&item).is_err()
-            && self.allow.is_none_or(|bits| {
-                bits.get(item as usize / 64).is_some_and(|word| word >> (item % 64) & 1 == 1)
-            })
+        self.exclude.binary_search(&item).is_err() && self.allows(item)
+    }
+
+    /// Whether the bitmap, if there is one, holds `item`.
+    #[must_use]
+    pub fn allows(&self, item: u32) -> bool {
+        self.allow
+            .is_none_or(|bits| bits.get(item as usize / 64).is_some_and(|word| word >> (item % 64) & 1 == 1))
     }
 }
 
@@ -50,7 +75,7 @@ pub struct Scored {
 /// How much one play of the history contributed to a score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Contribution {
-    /// Index in the history of the query.
+    /// Index in the history of the query; its length stands for [`Query::current`].
     pub history_idx: usize,
     /// Share of the score, in the score's own unit.
     pub amount: f32,
@@ -83,6 +108,9 @@ pub trait Recommender: Send + Sync {
         filter: &ItemFilter<'_>,
         out: &mut Vec<Scored>,
     ) -> Result<(), ModelError>;
+
+    /// Its settings and arrays, from which the registry rebuilds a model that answers the same.
+    fn parts(&self) -> ModelParts;
 
     /// Items most like `item`, best first; empty if the model knows no such notion.
     fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {

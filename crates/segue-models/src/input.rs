@@ -1,0 +1,150 @@
+//! What a retrieval model is fitted from: a snapshot or a plain benchmark file look the same here.
+
+use segue_data::{Sequence, Sequences};
+use segue_types::{Day, ItemKey, TimestampMs};
+
+use crate::ModelError;
+
+/// Everything a retrieval model may learn from. Parts the data lacks are empty.
+#[derive(Debug, Clone, Copy)]
+pub struct FitInput<'a> {
+    /// Plays in known-at order (or file order for undated data).
+    pub sequences: Sequences<'a>,
+    /// Undated user × item counts, for data without time.
+    pub profiles: Option<Profiles<'a>>,
+    /// Plays per day, market and item. Without it, models count `sequences`.
+    pub daily: Option<DailyPlays<'a>>,
+    /// External item ids by row, `[n_items]` or empty. Some tie rules hash them.
+    pub item_ids: &'a [String],
+    /// Item keys by row, `[n_items]` or empty.
+    pub item_keys: &'a [ItemKey],
+    /// See nothing the system knew at or after this moment.
+    pub until: Option<TimestampMs>,
+    /// For models that draw random numbers.
+    pub seed: u64,
+}
+
+/// Undated counts: user row `u` owns `offsets[u]..offsets[u + 1]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Profiles<'a> {
+    /// `[n_users + 1]`.
+    pub offsets: &'a [u64],
+    /// `[n_entries]` item rows.
+    pub item: &'a [u32],
+    /// `[n_entries]` plays of the item by the user.
+    pub n_plays: &'a [u64],
+}
+
+/// Plays per day, market and item: parallel columns in any order.
+#[derive(Debug, Clone, Copy)]
+pub struct DailyPlays<'a> {
+    /// Names of the markets; the empty name stands for an unknown market.
+    pub markets: &'a [String],
+    /// UTC day of each row.
+    pub day: &'a [Day],
+    /// Index into `markets` of each row.
+    pub market: &'a [u32],
+    /// Item row of each row.
+    pub item: &'a [u32],
+    /// Plays of each row.
+    pub n_plays: &'a [u64],
+}
+
+impl<'a> FitInput<'a> {
+    /// Only sequences: a benchmark file or a test.
+    #[must_use]
+    pub fn of(sequences: Sequences<'a>) -> Self {
+        Self { sequences, profiles: None, daily: None, item_ids: &[], item_keys: &[], until: None, seed: 0 }
+    }
+
+    /// Number of item rows.
+    #[must_use]
+    pub fn n_items(&self) -> u32 {
+        self.sequences.n_items
+    }
+
+    /// Each user's plays known before `until`, in user row order.
+    pub fn users(&self) -> impl Iterator<Item = Sequence<'a>> + '_ {
+        self.sequences.iter().map(|user| match self.until {
+            Some(until) if self.sequences.is_dated() => user.known_before(until.0),
+            _ => user,
+        })
+    }
+
+    /// Checks that the parts fit together; every fit begins with this.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] names the part whose length or row is off; [`ModelError::NeedsDates`]
+    /// if `until` is given for undated plays.
+    pub fn check(&self, model: &'static str) -> Result<(), ModelError> {
+        let n = self.n_items() as usize;
+        let equal = |what: &str, expected: usize, got: usize| {
+            if expected == got {
+                Ok(())
+            } else {
+                Err(ModelError::Shape { what: what.to_owned(), expected, got })
+            }
+        };
+        let rows = |what: &str, items: &[u32]| match items.iter().find(|&&i| i as usize >= n) {
+            None => Ok(()),
+            Some(&i) => Err(ModelError::Shape {
+                what: format!("{what}: an item row at or above the number of items"),
+                expected: n,
+                got: i as usize,
+            }),
+        };
+        let s = &self.sequences;
+        if self.until.is_some() && !s.is_dated() && s.n_plays() > 0 {
+            return Err(ModelError::NeedsDates { model });
+        }
+        rows("sequences", s.item)?;
+        for (what, got) in [
+            ("sequences: action", s.action.len()),
+            ("sequences: occurred_at", s.occurred_at.len()),
+            ("sequences: known_at", s.known_at.len()),
+            ("sequences: session", s.session.len()),
+        ] {
+            if got != 0 {
+                equal(what, s.n_plays(), got)?;
+            }
+        }
+        offsets("sequences: offsets", s.offsets, s.n_plays())?;
+        for (what, got) in [("item ids", self.item_ids.len()), ("item keys", self.item_keys.len())] {
+            if got != 0 {
+                equal(what, n, got)?;
+            }
+        }
+        if let Some(p) = &self.profiles {
+            rows("profiles", p.item)?;
+            equal("profiles: n_plays", p.item.len(), p.n_plays.len())?;
+            offsets("profiles: offsets", p.offsets, p.item.len())?;
+        }
+        if let Some(d) = &self.daily {
+            rows("daily plays", d.item)?;
+            equal("daily plays: day", d.item.len(), d.day.len())?;
+            equal("daily plays: market", d.item.len(), d.market.len())?;
+            equal("daily plays: n_plays", d.item.len(), d.n_plays.len())?;
+            if let Some(&m) = d.market.iter().find(|&&m| m as usize >= d.markets.len()) {
+                return Err(ModelError::Shape {
+                    what: "daily plays: a market at or above the number of markets".to_owned(),
+                    expected: d.markets.len(),
+                    got: m as usize,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn offsets(what: &str, offsets: &[u64], n: usize) -> Result<(), ModelError> {
+    let fits = offsets.first() == Some(&0) && offsets.last() == Some(&(n as u64)) && offsets.is_sorted();
+    if fits {
+        Ok(())
+    } else {
+        Err(ModelError::Shape {
+            what: format!("{what}: must ascend from 0 to the number of rows"),
+            expected: n,
+            got: offsets.last().map_or(0, |&o| o as usize),
+        })
+    }
+}

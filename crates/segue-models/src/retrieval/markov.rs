@@ -1,0 +1,115 @@
+//! First-order Markov model: what was played right after the item that was played last.
+//!
+//! `P(a | b) = N_ba / Σ_i N_bi`, where `N_ba` counts plays of `b` directly followed by `a` and `b` is
+//! the newest play. Unsmoothed. Ties by item row.
+//!
+//! Source: `spotify-research/sequential-capacity-probes`, docs/PROTOCOL.md, "MC".
+
+use serde::{Deserialize, Serialize};
+
+use super::counts::{OrderedPlays, Targets};
+use super::item_to_item::ItemToItem;
+use crate::{
+    Contribution, FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored,
+};
+
+/// Settings of [`Markov`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MarkovConfig {
+    /// Which plays count as a step's target. Default `wanted`.
+    pub targets: Targets,
+    /// Whether to go on, by item row, with played items that never followed. Default false;
+    /// published tables rank the whole catalogue.
+    pub whole_catalogue: bool,
+}
+
+/// Transition probabilities from one item to the next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Markov {
+    config: MarkovConfig,
+    steps: ItemToItem,
+}
+
+impl Model for Markov {
+    type Config = MarkovConfig;
+
+    const KIND: &'static str = "markov";
+    const ABOUT: &'static str = "what listeners played right after the last item";
+
+    fn fit(config: &MarkovConfig, input: &FitInput<'_>) -> Result<Self, ModelError> {
+        let plays = OrderedPlays::index(Self::KIND, input, config.targets)?;
+        let matrix = plays.offset_counts(&[1.0], |_, row| {
+            let inverse = 1.0 / row.iter().map(|e| e.1).sum::<f32>();
+            for entry in row {
+                entry.1 *= inverse;
+            }
+        });
+        let mut steps = ItemToItem::new(matrix);
+        if config.whole_catalogue {
+            steps = steps.with_background(plays.played());
+        }
+        Ok(Self { config: config.clone(), steps })
+    }
+
+    fn load(config: MarkovConfig, mut parts: ModelParts) -> Result<Self, ModelError> {
+        Ok(Self { config, steps: ItemToItem::load(&mut parts.tensors)? })
+    }
+}
+
+impl Recommender for Markov {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn n_items(&self) -> u32 {
+        self.steps.n_items()
+    }
+
+    fn recommend(
+        &self,
+        query: &Query<'_>,
+        k: usize,
+        filter: &ItemFilter<'_>,
+        out: &mut Vec<Scored>,
+    ) -> Result<(), ModelError> {
+        let last = query.newest_first(self.n_items()).take(1).map(|(_, item)| (item, 1.0));
+        self.steps.recommend(last, k, filter, out);
+        Ok(())
+    }
+
+    fn parts(&self) -> ModelParts {
+        ModelParts::new(Self::KIND, &self.config, self.steps.store())
+    }
+
+    fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
+        self.steps.similar_items(item, k)
+    }
+
+    fn explain(&self, query: &Query<'_>, item: u32) -> Vec<Contribution> {
+        let last = query.newest_first(self.n_items()).take(1).map(|(at, item)| (at, item, 1.0));
+        self.steps.explain(last, item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use segue_data::OwnedSequences;
+
+    use super::*;
+
+    #[test]
+    fn probabilities_are_shares_of_what_followed() {
+        let plays = OwnedSequences::from_items(4, [vec![0, 1, 0, 2], vec![0, 1], vec![3, 0]]);
+        let model = Markov::fit(&MarkovConfig::default(), &FitInput::of(plays.view())).unwrap();
+        let mut out = Vec::new();
+        model.recommend(&Query::of_items(&[3, 0]), 9, &ItemFilter::default(), &mut out).unwrap();
+        assert_eq!(out.iter().map(|s| s.item).collect::<Vec<_>>(), [1, 2]);
+        assert!((out[0].score - 2.0 / 3.0).abs() < 1e-6 && (out[1].score - 1.0 / 3.0).abs() < 1e-6);
+        // What plays now counts as the newest play.
+        let now = Query { current: Some(3), ..Query::of_items(&[0]) };
+        model.recommend(&now, 9, &ItemFilter::default(), &mut out).unwrap();
+        assert_eq!(out, [Scored { item: 0, score: 1.0 }]);
+        assert_eq!(model.explain(&now, 0), [Contribution { history_idx: 1, amount: 1.0 }]);
+    }
+}

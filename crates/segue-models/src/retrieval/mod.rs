@@ -1,0 +1,32 @@
+//! Retrieval models, one file each, and the one list of them.
+//!
+//! To add a model: write `retrieval/NAME.rs` with a type that implements
+//! [`Model`](crate::Model), and add its line to the list below. The conformance suite, the
+//! configuration, artifacts and the engine find it there.
+
+mod counts;
+mod item_to_item;
+mod kernel;
+
+pub use counts::Targets;
+pub use kernel::Kernel;
+
+use crate::registry::RecommenderKind;
+
+/// Declares the modules and the list from one line per model.
+macro_rules! recommenders {
+    ($($module:ident :: $model:ident),+ $(,)?) => {
+        $(pub mod $module;)+
+
+        /// Every registered retrieval model.
+        pub const RECOMMENDERS: &[RecommenderKind] = &[
+            $(RecommenderKind::of::<$module::$model>()),+
+        ];
+    };
+}
+
+recommenders! {
+    markov::Markov,
+    seq_rules::SeqRules,
+    pctm::Pctm,
+}

@@ -1,0 +1,194 @@
+//! Pairwise co-occurrence transition model (PCTM): smoothed log-probabilities of what follows at
+//! several distances, mixed over the history.
+//!
+//! `C_ba = Σ_{d=1..W} γ_d · N_d[b, a]`, `E_ba = ln(1 + C_ba · |I| / τ)`,
+//! `score(a | h) = Σ_j w_j · E[h_j, a] + λ · ln((n_a + 1) / (N + |I|))`,
+//! with `w` adding up to 1 over the newest plays, `n_a` plays of `a`, `N = Σ n_a` and `|I|` the number of
+//! items played in training. `E` is `ln P(a | b)` with the smoothed
+//! `P(a | b) = (C_ba + τ / |I|) / (C_b· + τ)`, up to a constant per source that cannot change a rank.
+//! The whole played catalogue is ranked. Ties by ascending SHA-256 of the external item id (or by
+//! item row if the data has no ids).
+//!
+//! Source: `spotify-research/sequential-capacity-probes`, docs/PROTOCOL.md, "PCTM".
+
+use serde::{Deserialize, Serialize};
+
+use super::counts::{MAX_WINDOW, OrderedPlays, Targets};
+use super::item_to_item::ItemToItem;
+use super::kernel::{Kernel, WeightTable, check_history};
+use crate::{
+    Contribution, FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored,
+};
+
+/// Settings of [`Pctm`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PctmConfig {
+    /// `W`: how far ahead pairs are counted, in plays, 1 to 255. Default 10.
+    pub window: usize,
+    /// `γ`: weight of a pair by its distance. Default `1 / √d`.
+    pub distance: Kernel,
+    /// `τ`: mass of the uniform prior, above 0. Default 10,000.
+    pub tau: f32,
+    /// `w`: weight of a play by its age, made to add up to 1. Default `0.6^age`.
+    pub history: Kernel,
+    /// Newest plays looked at, 1 to 1000. Default 50.
+    pub max_history: usize,
+    /// `λ`: weight of log popularity; negative favours the rare. Default 0.
+    pub popularity: f32,
+    /// Which plays count as a pair's target. Default `wanted`.
+    pub targets: Targets,
+}
+
+impl Default for PctmConfig {
+    fn default() -> Self {
+        Self {
+            window: 10,
+            distance: Kernel::Inv { power: 0.5 },
+            tau: 10_000.0,
+            history: Kernel::Exp { base: 0.6 },
+            max_history: 50,
+            popularity: 0.0,
+            targets: Targets::default(),
+        }
+    }
+}
+
+/// Log-evidence between items.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pctm {
+    config: PctmConfig,
+    weights: WeightTable,
+    evidence: ItemToItem,
+}
+
+impl Pctm {
+    fn new(config: PctmConfig, evidence: ItemToItem) -> Result<Self, ModelError> {
+        check_history(Self::KIND, config.max_history)?;
+        config.history.check(Self::KIND, "history")?;
+        let weights = WeightTable::new(config.max_history, |n| config.history.normalised(n));
+        Ok(Self { config, weights, evidence })
+    }
+}
+
+impl Model for Pctm {
+    type Config = PctmConfig;
+
+    const KIND: &'static str = "pctm";
+    const ABOUT: &'static str = "smoothed pairwise transitions mixed over the history";
+
+    fn fit(config: &PctmConfig, input: &FitInput<'_>) -> Result<Self, ModelError> {
+        let range = |good: bool, setting: &'static str, value: String, rule: &'static str| {
+            if good { Ok(()) } else { Err(ModelError::Config { model: Self::KIND, setting, value, rule }) }
+        };
+        let (w, tau) = (config.window, config.tau);
+        range((1..=MAX_WINDOW).contains(&w), "window", w.to_string(), "it is a distance in plays, 1 to 255")?;
+        range(tau.is_finite() && tau > 0.0, "tau", tau.to_string(), "it is a prior mass above 0")?;
+        let lambda = config.popularity;
+        range(lambda.is_finite(), "popularity", lambda.to_string(), "it is a finite weight")?;
+        config.distance.check(Self::KIND, "distance")?;
+
+        let plays = OrderedPlays::index(Self::KIND, input, config.targets)?;
+        let played = plays.played();
+        let n_played = played.len() as f32;
+        let matrix = plays.offset_counts(&config.distance.weights(w), |_, row| {
+            for entry in row {
+                entry.1 = (entry.1 * n_played / tau).ln_1p();
+            }
+        });
+        let n_plays: u64 = played.iter().map(|&i| plays.n_plays(i)).sum();
+        let total = n_plays as f64 + played.len() as f64;
+        let prior = (0..plays.n_items())
+            .map(|item| lambda * ((plays.n_plays(item) as f64 + 1.0) / total).ln() as f32)
+            .collect();
+        let mut evidence = ItemToItem::new(matrix);
+        if !input.item_ids.is_empty() {
+            evidence = evidence.ties_by_sha256(input.item_ids);
+        }
+        if lambda != 0.0 && !played.is_empty() {
+            evidence = evidence.with_prior(prior);
+        }
+        Self::new(config.clone(), evidence.with_background(played))
+    }
+
+    fn load(config: PctmConfig, mut parts: ModelParts) -> Result<Self, ModelError> {
+        Self::new(config, ItemToItem::load(&mut parts.tensors)?)
+    }
+}
+
+impl Recommender for Pctm {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn n_items(&self) -> u32 {
+        self.evidence.n_items()
+    }
+
+    fn recommend(
+        &self,
+        query: &Query<'_>,
+        k: usize,
+        filter: &ItemFilter<'_>,
+        out: &mut Vec<Scored>,
+    ) -> Result<(), ModelError> {
+        let history = self.weights.weigh(query, self.n_items()).map(|(_, item, weight)| (item, weight));
+        self.evidence.recommend(history, k, filter, out);
+        Ok(())
+    }
+
+    fn parts(&self) -> ModelParts {
+        ModelParts::new(Self::KIND, &self.config, self.evidence.store())
+    }
+
+    fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
+        self.evidence.similar_items(item, k)
+    }
+
+    fn explain(&self, query: &Query<'_>, item: u32) -> Vec<Contribution> {
+        self.evidence.explain(self.weights.weigh(query, self.n_items()), item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use segue_data::OwnedSequences;
+
+    use super::*;
+
+    #[test]
+    fn scores_follow_the_formula_and_rank_the_whole_played_catalogue() {
+        let plays = OwnedSequences::from_items(5, [vec![0, 1, 2], vec![3, 0]]);
+        let config = PctmConfig { tau: 2.0, popularity: -0.1, ..PctmConfig::default() };
+        let model = Pctm::fit(&config, &FitInput::of(plays.view())).unwrap();
+        let mut out = Vec::new();
+        model.recommend(&Query::of_items(&[3, 0]), 9, &ItemFilter::default(), &mut out).unwrap();
+        // |I| = 4 (item 4 was never played), N = 5; weights of the history 1/1.6 and 0.6/1.6.
+        let log_pop = |n: f64| -0.1 * ((n + 1.0) / 9.0).ln();
+        let e = |c: f64| (c * 4.0 / 2.0).ln_1p();
+        let (w0, w3) = (1.0 / 1.6, 0.6 / 1.6);
+        let mut want = [
+            (1, w0 * e(1.0) + log_pop(1.0)),
+            (2, w0 * e(0.5_f64.sqrt()) + log_pop(1.0)),
+            (0, w3 * e(1.0) + log_pop(2.0)),
+            (3, log_pop(1.0)),
+        ];
+        want.sort_by(|a, b| b.1.total_cmp(&a.1));
+        assert_eq!(out.iter().map(|s| s.item).collect::<Vec<_>>(), want.map(|w| w.0));
+        for (got, want) in out.iter().zip(want) {
+            assert!((f64::from(got.score) - want.1).abs() < 1e-6, "{got:?} {want:?}");
+        }
+    }
+
+    #[test]
+    fn equal_scores_come_in_the_order_of_the_hashes_of_their_ids() {
+        let ids: Vec<String> = ["1", "2", "3", "4"].map(String::from).to_vec();
+        let plays = OwnedSequences::from_items(4, [vec![0], vec![1], vec![2], vec![3]]);
+        let input = FitInput { item_ids: &ids, ..FitInput::of(plays.view()) };
+        let model = Pctm::fit(&PctmConfig::default(), &input).unwrap();
+        let mut out = Vec::new();
+        model.recommend(&Query::default(), 9, &ItemFilter::default(), &mut out).unwrap();
+        // sha256: "4" 4b22…, "3" 4e07…, "1" 6b86…, "2" d473…
+        assert_eq!(out.iter().map(|s| s.item).collect::<Vec<_>>(), [3, 2, 0, 1]);
+    }
+}
