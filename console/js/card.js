@@ -1,7 +1,7 @@
 // A card on a shelf: cover, title, artists, reason, and what can be done with it.
 
 import { drawCover } from "./cover.js";
-import { el, replace, setText } from "./dom.js";
+import { el, replace, setText, spoken } from "./dom.js";
 import { icon } from "./icons.js";
 import { unwatch, watch } from "./impressions.js";
 import { listener } from "./listener.js";
@@ -14,9 +14,10 @@ export class CardView {
    * @param {{inspect: function, isTile: boolean}} options
    */
   constructor(card, { inspect, isTile = false }) {
+    this.name = spoken();
     this.cover = el("span", { class: "cover" }, drawCover(card));
     this.playMark = el("span", { class: "play-mark" }, icon("play"));
-    this.button = el("button", { class: "card-play", type: "button", on: { click: () => this.#play() } }, this.cover, this.playMark);
+    this.button = el("button", { class: "card-play", type: "button", on: { click: () => this.#play() } }, this.cover, this.playMark, this.name);
     this.title = el("span", { class: "card-title" });
     this.subtitle = el("span", { class: "card-subtitle" });
     this.reason = el("span", { class: "card-reason" });
@@ -43,7 +44,7 @@ export class CardView {
     setText(this.subtitle, subtitleOf(display));
     setText(this.reason, card.reason);
     this.node.classList.toggle("is-round", display.kind === "artist");
-    this.button.setAttribute("aria-label", `Play ${display.title}${by}${card.reason ? `. ${card.reason}` : ""}`);
+    setText(this.name, `Play ${display.title}${by}${card.reason ? `. ${card.reason}` : ""}`);
     this.hide.setAttribute("aria-label", `Hide ${display.title}`);
     this.inspect.setAttribute("aria-label", `Why ${display.title}`);
     this.node.dataset.item = card.item_id;

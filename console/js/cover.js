@@ -61,7 +61,7 @@ function traits(item, display, salt = "") {
   };
 }
 
-/** Four colours: a ground and three shapes, and the ink for letters on the ground. */
+/** A ground, its shade, three colours for shapes, and the ink for letters on the ground. */
 function palette(r, hue, energy) {
   // Low energy stays within neighbouring tones, high energy sets light against dark.
   const s = 0.62 + 0.38 * energy;
@@ -72,20 +72,16 @@ function palette(r, hue, energy) {
   const toward = (from, to) => from + (to - from) * s;
   const schemes = [
     // Night: deep ground, glowing shapes.
-    () => ({ ground: colour(0.25, 0.07, hue), one: colour(toward(0.4, 0.7), 0.15, hue), two: colour(toward(0.42, 0.5), 0.13, hue + near), three: colour(toward(0.6, 0.88), 0.1, hue - near), dark: true }),
+    () => ({ ground: colour(0.25, 0.07, hue), shade: colour(0.34, 0.085, hue), one: colour(toward(0.4, 0.7), 0.15, hue), two: colour(toward(0.42, 0.5), 0.13, hue + near), three: colour(toward(0.6, 0.88), 0.1, hue - near), dark: true }),
     // Poster: full colour ground, dark and pale shapes.
-    () => ({ ground: colour(0.6, 0.15, hue), one: colour(toward(0.5, 0.27), 0.08, hue + near), two: colour(toward(0.68, 0.84), 0.12, hue - near), three: colour(toward(0.7, 0.93), 0.05, hue), dark: true }),
+    () => ({ ground: colour(0.52, 0.15, hue), shade: colour(0.64, 0.14, hue + near / 2), one: colour(toward(0.5, 0.27), 0.08, hue + near), two: colour(toward(0.68, 0.84), 0.12, hue - near), three: colour(toward(0.7, 0.93), 0.05, hue), dark: true }),
     // Paper: pale ground, saturated shapes.
-    () => ({ ground: colour(0.93, 0.025, hue + 30), one: colour(toward(0.76, 0.58), 0.17, hue), two: colour(toward(0.7, 0.35), 0.09, hue + near), three: colour(toward(0.82, 0.74), 0.13, hue + far), dark: false }),
+    () => ({ ground: colour(0.93, 0.025, hue + 30), shade: colour(0.85, 0.06, hue), one: colour(toward(0.76, 0.58), 0.17, hue), two: colour(toward(0.7, 0.35), 0.09, hue + near), three: colour(toward(0.82, 0.74), 0.13, hue + far), dark: false }),
     // Duet: a ground and its counterpart.
-    () => ({ ground: colour(0.38, 0.12, hue), one: colour(toward(0.56, 0.76), 0.14, hue + near), two: colour(toward(0.52, 0.64), 0.16, hue + far), three: colour(toward(0.7, 0.92), 0.06, hue + near), dark: true }),
+    () => ({ ground: colour(0.38, 0.12, hue), shade: colour(0.46, 0.13, hue), one: colour(toward(0.56, 0.76), 0.14, hue + near), two: colour(toward(0.52, 0.64), 0.16, hue + far), three: colour(toward(0.7, 0.92), 0.06, hue + near), dark: true }),
   ];
-  const chosen = r.pick([0, 0, 1, 2, 3, 3]);
-  const out = schemes[chosen]();
+  const out = r.pick([schemes[0], schemes[0], schemes[1], schemes[2], schemes[3], schemes[3]])();
   out.ink = out.dark ? colour(0.97, 0.015, hue) : colour(0.22, 0.05, hue);
-  if (chosen === 1) {
-    out.ground = colour(0.52, 0.15, hue);
-  }
   return out;
 }
 
@@ -118,8 +114,8 @@ function drawSquare(root, item, display, salt = "") {
     const cx = r.pick([50, 62, 38]);
     root.append(
       svg("clipPath", { id }, svg("circle", { cx, cy: 44, r: 35 })),
-      svg("circle", { cx, cy: 44, r: 35, fill: colours.two }),
-      svg("g", { "clip-path": `url(#${id})` }, framed(motif({ ...colours, r, n }), cx - 36, 8, 72, 72)),
+      svg("circle", { cx, cy: 44, r: 35, fill: colours.shade }),
+      svg("g", { "clip-path": `url(#${id})` }, framed(motif({ ...colours, ground: colours.shade, r, n }), cx - 36, 8, 72, 72)),
       text(7, 94.5, 12.5),
     );
   }

@@ -25,6 +25,11 @@ export function replace(node, ...children) {
   return node;
 }
 
+/** Words for those who listen to the page; nobody sees them. */
+export function spoken(text = "") {
+  return el("span", { class: "visually-hidden", text });
+}
+
 /** Sets the text only if it changed, so that nothing is announced or painted twice. */
 export function setText(node, text) {
   const value = text ?? "";

@@ -81,7 +81,7 @@ export class HomeView {
       return;
     }
     this.#greet();
-    setText(this.line, `${moment(slate.composed_at, clock.isWorld)}${clock.isWorld ? " in the listener's world" : ""}`);
+    setText(this.line, `${moment(slate.composed_at, clock.isWorld)}${clock.isWorld ? " world time" : ""}`);
     replace(
       this.notices,
       error && staleNote(error, () => slates.askHome()),

@@ -4,7 +4,7 @@ import { api, newId } from "./api.js";
 import { drawAvatar } from "./avatar.js";
 import { clock } from "./clock.js";
 import { drawCover } from "./cover.js";
-import { el, replace, setText } from "./dom.js";
+import { el, replace, setText, spoken } from "./dom.js";
 import { ago, count, counted, number, words } from "./format.js";
 import { icon } from "./icons.js";
 import { listener } from "./listener.js";
@@ -154,7 +154,7 @@ function itemRows(rows, line) {
     { class: "item-rows" },
     rows.map((row) => {
       const item = { item_id: row.item_id ?? row.target_id, display: row.display };
-      return el("li", {}, el("button", { class: "item-row", type: "button", "aria-label": `Play ${row.display.title}`, on: { click: () => player.play(item, { surface: "library" }) } }, el("span", { class: "cover item-cover" }, drawCover(item)), el("span", { class: "item-text" }, el("span", { class: "item-title", text: row.display.title }), el("span", { class: "item-line", text: row.display.artists?.join(", ") ?? "" })), el("span", { class: "item-note", text: line(row) })));
+      return el("li", {}, el("button", { class: "item-row", type: "button", on: { click: () => player.play(item, { surface: "library" }) } }, spoken("Play "), el("span", { class: "cover item-cover" }, drawCover(item)), el("span", { class: "item-text" }, el("span", { class: "item-title", text: row.display.title }), el("span", { class: "item-line", text: row.display.artists?.join(", ") ?? "" })), el("span", { class: "item-note", text: line(row) })));
     }),
   );
 }

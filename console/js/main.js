@@ -44,6 +44,7 @@ function showRoom({ isFirst = false } = {}) {
   view = makers[room]();
   view.mount(main);
   main.scrollTop = 0;
+  document.body.dataset.room = room;
   document.title = `${TITLES[room]} – Segue`;
   if (!isFirst) {
     main.focus({ preventScroll: true });

@@ -1,6 +1,6 @@
 // Now Playing: what plays, large, and what follows with the reason for each.
 
-import { acts, progress, transport } from "./controls.js";
+import { acts, progress, speeds, transport } from "./controls.js";
 import { drawCover, hueOf } from "./cover.js";
 import { el, replace, setText } from "./dom.js";
 import { words } from "./format.js";
@@ -45,6 +45,7 @@ export class NowPlayingView {
           el("div", { class: "hero-words" }, this.title, this.by, this.facts, this.reason),
           slider.node,
           el("div", { class: "hero-controls" }, judge.node, buttons.node, el("button", { class: "icon-button hero-inspect", type: "button", "aria-label": "Why this track", title: "Inspect (i)", on: { click: () => player.card && options.inspect(player.card) } }, icon("inspect"))),
+          speeds(),
         ),
         el("section", { class: "up-next", "aria-labelledby": "up-next-title" }, el("div", { class: "queue-head" }, el("h2", { class: "shelf-title", id: "up-next-title", text: "Up next" }), this.count), this.why, this.notices, this.list),
       ),
@@ -83,6 +84,8 @@ export class NowPlayingView {
     if (this.#drawn === (card?.item_id ?? "")) return;
     this.#drawn = card?.item_id ?? "";
     router.note({ item: card?.item_id });
+    // What was chosen far down the queue is at the top now.
+    if (this.node.parentElement && this.cover.getBoundingClientRect().bottom < 0) this.node.parentElement.scrollTo({ top: 0 });
     replace(this.cover, card && drawCover(card));
     this.cover.classList.toggle("is-round", card?.display.kind === "artist");
     this.cover.classList.toggle("is-empty", !card);

@@ -2,7 +2,7 @@
 
 import { acts, progress, speeds, transport } from "./controls.js";
 import { drawCover } from "./cover.js";
-import { el, replace, setText } from "./dom.js";
+import { el, replace, setText, spoken } from "./dom.js";
 import { listener } from "./listener.js";
 import { player } from "./player.js";
 import { router } from "./router.js";
@@ -14,7 +14,7 @@ export function mountPlayerBar(container) {
   const cover = el("span", { class: "cover bar-cover" });
   const title = el("span", { class: "bar-title" });
   const subtitle = el("span", { class: "bar-subtitle" });
-  const link = el("a", { class: "bar-item" }, cover, el("span", { class: "bar-text" }, title, subtitle));
+  const link = el("a", { class: "bar-item" }, spoken("Open Now Playing: "), cover, el("span", { class: "bar-text" }, title, subtitle));
   replace(
     container,
     link,
@@ -33,7 +33,6 @@ export function mountPlayerBar(container) {
       setText(subtitle, card ? (card.display.artists?.join(", ") ?? "") : "Choose something from Home");
     }
     link.href = router.href("now-playing", { item: card?.item_id });
-    link.setAttribute("aria-label", card ? `Now playing: ${card.display.title}. Open Now Playing` : "Open Now Playing");
     controls.forEach((control) => control.show());
   };
   player.on("change", show);

@@ -2,7 +2,7 @@
 // places, so that one sees what a skip or a save changed.
 
 import { drawCover } from "./cover.js";
-import { el, setText } from "./dom.js";
+import { el, setText, spoken } from "./dom.js";
 import { clockTime } from "./format.js";
 import { icon } from "./icons.js";
 import { unwatch, watch } from "./impressions.js";
@@ -68,7 +68,8 @@ export class QueueView {
       { class: "queue-row", data: { item: card.item_id } },
       el(
         "button",
-        { class: "queue-play", type: "button", "aria-label": `Play ${card.display.title}${card.display.artists?.length ? ` by ${card.display.artists[0]}` : ""}`, on: { click: () => player.play(row.card) } },
+        { class: "queue-play", type: "button", on: { click: () => player.play(row.card) } },
+        spoken("Play "),
         el("span", { class: "cover queue-cover" }, drawCover(card), el("span", { class: "play-mark" }, icon("play"))),
         el("span", { class: "queue-text" }, title, by),
       ),

@@ -21,7 +21,7 @@ export function mountRail(container, { openKeys, toggleInspector }) {
   const keysButton = el("button", { class: "icon-button rail-keys", type: "button", "aria-label": "Keys", title: "Keys (?)", on: { click: openKeys } }, icon("keyboard"));
   replace(
     container,
-    el("a", { class: "brand", href: "#/home", "aria-label": "Segue, to Home" }, mark(), el("span", { text: "Segue" })),
+    el("a", { class: "brand", href: "#/home" }, mark(), el("span", { text: "Segue" })),
     el("nav", { class: "rail-nav", "aria-label": "Rooms" }, el("ul", {}, links.map(([, link]) => el("li", {}, link)))),
     el("div", { class: "rail-foot" }, time, who, el("div", { class: "rail-tools" }, inspectButton, keysButton, themeButton)),
   );
@@ -44,7 +44,6 @@ export function mountRail(container, { openKeys, toggleInspector }) {
   };
   const showWho = () => {
     replace(who, drawAvatar(listener.id, listener.profile?.display_name), el("span", { class: "who-text" }, el("span", { class: "who-name", text: listener.id ? listener.name : "A stranger" }), el("span", { class: "who-line", text: listener.id ? "Listening as · change" : "Choose a listener" })));
-    who.setAttribute("aria-label", listener.id ? `Listening as ${listener.name}. Change the listener` : "A stranger listens. Choose a listener");
   };
   const showTime = () => setText(time, clock.isWorld ? moment(clock.now(), true) : "");
 
