@@ -18,6 +18,7 @@ mod parts;
 pub mod prepare;
 pub mod progress;
 pub mod sequences;
+pub mod sequences_file;
 pub mod snapshot;
 pub mod user_state;
 
@@ -29,5 +30,6 @@ pub use features::{FeatureInput, FeatureSchema, SourceColumn};
 pub use fold::{Fold, ItemContext};
 pub use prepare::{PrepareConfig, PrepareReport, prepare};
 pub use sequences::{OwnedSequences, Sequence, Sequences};
+pub use sequences_file::SequencesFile;
 pub use snapshot::{Snapshot, SnapshotParts};
 pub use user_state::UserState;

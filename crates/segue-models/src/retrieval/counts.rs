@@ -22,7 +22,7 @@ pub enum Targets {
 }
 
 impl Targets {
-    fn admits(self, action: Option<u8>) -> bool {
+    pub(crate) fn admits(self, action: Option<u8>) -> bool {
         match self {
             Self::All => true,
             Self::Wanted => !action.and_then(Action::from_code).is_some_and(Action::is_negative),

@@ -26,6 +26,8 @@ macro_rules! recommenders {
 }
 
 recommenders! {
+    decayed_popularity::DecayedPopularity,
+    co_listen::CoListen,
     markov::Markov,
     seq_rules::SeqRules,
     pctm::Pctm,

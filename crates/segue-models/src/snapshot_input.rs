@@ -1,0 +1,103 @@
+//! From a snapshot to what retrieval models fit from.
+
+use segue_data::Snapshot;
+use segue_types::{Day, ItemKey, TimestampMs};
+
+use crate::{DailyPlays, FitInput, Profiles};
+
+/// The parts of a [`FitInput`] that a snapshot stores in another shape; owned, to be borrowed from.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use segue_models::{SnapshotInput, fit_recommender};
+///
+/// let snapshot = segue_data::Snapshot::open_current("segue-home".as_ref())?;
+/// let parts = SnapshotInput::new(&snapshot);
+/// let table: toml::Table = "kind = \"markov\"".parse()?;
+/// let model = fit_recommender(&table, &parts.input(&snapshot, None, 0))?;
+/// # let _ = model;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotInput {
+    item_keys: Vec<ItemKey>,
+    item_ids: Vec<String>,
+    markets: Vec<String>,
+    day: Vec<Day>,
+    market: Vec<u32>,
+    item: Vec<u32>,
+    n_plays: Vec<u64>,
+    profile_offsets: Vec<u64>,
+    profile_item: Vec<u32>,
+    profile_plays: Vec<u64>,
+}
+
+impl SnapshotInput {
+    /// Copies what has to be reshaped: ids, keys, plays per day and market, profiles.
+    #[must_use]
+    pub fn new(snapshot: &Snapshot) -> Self {
+        let mut out = Self {
+            item_keys: snapshot.item_keys().iter().map(|&key| ItemKey(key)).collect(),
+            item_ids: snapshot.items().iter().map(|item| item.item_id.clone()).collect(),
+            markets: snapshot.markets().to_vec(),
+            ..Self::default()
+        };
+        for (row, name) in (0..).zip(snapshot.markets()) {
+            for part in snapshot.market_days(name, Day(i32::MAX)) {
+                out.item.extend_from_slice(part.item);
+                out.n_plays.extend(part.plays.iter().map(|&n| u64::from(n)));
+                out.day.resize(out.item.len(), part.day);
+                out.market.resize(out.item.len(), row);
+            }
+        }
+        let profiles = snapshot.profiles();
+        if !profiles.is_empty() {
+            let mut at = 0;
+            for user in 0..snapshot.n_users() {
+                out.profile_offsets.push(at as u64);
+                at += profiles[at..].iter().take_while(|p| p.user == user).count();
+            }
+            out.profile_offsets.push(at as u64);
+            out.profile_item = profiles[..at].iter().map(|p| p.item).collect();
+            out.profile_plays = profiles[..at].iter().map(|p| p.n_plays).collect();
+        }
+        out
+    }
+
+    /// What models fit from. `snapshot` is the one given to [`new`](Self::new); nothing known at or
+    /// after `until` is seen.
+    #[must_use]
+    pub fn input<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        until: Option<TimestampMs>,
+        seed: u64,
+    ) -> FitInput<'a> {
+        FitInput {
+            sequences: snapshot.sequences(),
+            profiles: (!self.profile_offsets.is_empty()).then_some(Profiles {
+                offsets: &self.profile_offsets,
+                item: &self.profile_item,
+                n_plays: &self.profile_plays,
+            }),
+            daily: (!self.item.is_empty()).then_some(DailyPlays {
+                markets: &self.markets,
+                day: &self.day,
+                market: &self.market,
+                item: &self.item,
+                n_plays: &self.n_plays,
+            }),
+            item_ids: &self.item_ids,
+            item_keys: &self.item_keys,
+            until,
+            seed,
+        }
+    }
+
+    /// Item keys by row: the table of the artifacts fitted from this snapshot.
+    #[must_use]
+    pub fn item_keys(&self) -> &[ItemKey] {
+        &self.item_keys
+    }
+}

@@ -1,0 +1,3 @@
+//! Integration tests of the models, in one binary to keep linking cheap.
+
+mod p_s3;
