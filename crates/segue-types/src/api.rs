@@ -54,6 +54,10 @@ pub struct SlateResponse {
 pub struct EventsRequest {
     /// At most 1,000 events, in any order.
     pub events: Vec<Event>,
+    /// The moment of receipt. Accepted only by a server started with `--client-clock`; such a
+    /// server takes the latest moment in the batch where this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now: Option<TimestampMs>,
 }
 
 /// Answer of `POST /v1/events`, sent only after the accepted events are on disk (202).
