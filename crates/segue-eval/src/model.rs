@@ -1,0 +1,104 @@
+//! What is evaluated: anything that can be fitted on the train part and asked for a ranking.
+
+use segue_models::{ItemFilter, ModelError, Query, Recommender, Scored};
+use segue_types::TimestampMs;
+
+use crate::data::{Dataset, Plays};
+
+/// All that a model may learn from: the train part of a split and nothing after it.
+#[derive(Debug, Clone, Copy)]
+pub struct Train<'a> {
+    /// Plays or profiles; user and item rows are those of the whole data, so rows of users or
+    /// items without a train play are there and empty.
+    pub plays: Plays<'a>,
+    /// Plays known at or after this moment are not in the train part; absent for undated data.
+    pub until: Option<TimestampMs>,
+    /// `[n_users]` external ids, if known.
+    pub user_ids: Option<&'a [String]>,
+    /// `[n_items]` external ids, if known.
+    pub item_ids: Option<&'a [String]>,
+}
+
+impl<'a> Train<'a> {
+    /// Everything as train data: what a model is fitted on after the evaluation is over.
+    #[must_use]
+    pub fn all(data: &Dataset<'a>) -> Self {
+        Self { plays: data.plays, until: None, user_ids: data.user_ids, item_ids: data.item_ids }
+    }
+}
+
+/// A model that has been fitted and can be asked.
+///
+/// # Contract
+/// As for [`Recommender`]: at most `k` items that the filter admits, best first, none twice, every
+/// score finite, the same answer on any thread. The evaluator checks it and stops at a breach.
+pub trait Fitted: Send + Sync {
+    /// Fills `out` with the best `k` items for the query of user row `user`.
+    ///
+    /// # Errors
+    /// If the query lacks what the model needs.
+    fn recommend(
+        &self,
+        user: usize,
+        query: &Query<'_>,
+        k: usize,
+        filter: &ItemFilter<'_>,
+        out: &mut Vec<Scored>,
+    ) -> Result<(), ModelError>;
+
+    /// Whether its list may be asked for at any length. False for a ranking read from a file,
+    /// whose ties were broken by whoever wrote it.
+    fn can_extend(&self) -> bool {
+        true
+    }
+}
+
+/// A model under evaluation: fitted on the train part, then asked for every test user.
+///
+/// Any closure `Fn(&Train) -> Result<Box<dyn Recommender>, ModelError>` is one; [`model`] helps the
+/// compiler to see it. [`RecommendationFile`](crate::RecommendationFile) is another.
+pub trait FitAndRecommend: Sync {
+    /// Fits the model. What it returns may be asked from several threads.
+    ///
+    /// # Errors
+    /// If the train part lacks what the model needs.
+    fn fit<'a>(&'a self, train: &Train<'_>) -> Result<Box<dyn Fitted + 'a>, ModelError>;
+}
+
+/// A model under evaluation from a function that fits a [`Recommender`].
+pub fn model<F>(fit: F) -> impl FitAndRecommend
+where
+    F: Fn(&Train<'_>) -> Result<Box<dyn Recommender>, ModelError> + Sync,
+{
+    FromFn(fit)
+}
+
+struct FromFn<F>(F);
+
+impl<F> FitAndRecommend for FromFn<F>
+where
+    F: Fn(&Train<'_>) -> Result<Box<dyn Recommender>, ModelError> + Sync,
+{
+    fn fit<'a>(&'a self, train: &Train<'_>) -> Result<Box<dyn Fitted + 'a>, ModelError> {
+        Ok(Box::new(FromRecommender((self.0)(train)?)))
+    }
+}
+
+/// Any [`Recommender`] as a fitted model: it knows the user by the history alone.
+pub struct FromRecommender(
+    /// The model.
+    pub Box<dyn Recommender>,
+);
+
+impl Fitted for FromRecommender {
+    fn recommend(
+        &self,
+        _user: usize,
+        query: &Query<'_>,
+        k: usize,
+        filter: &ItemFilter<'_>,
+        out: &mut Vec<Scored>,
+    ) -> Result<(), ModelError> {
+        self.0.recommend(query, k, filter, out)
+    }
+}
