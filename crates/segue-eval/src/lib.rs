@@ -8,27 +8,16 @@
 //!
 //! ```
 //! use segue_data::OwnedSequences;
-//! use segue_eval::{Dataset, Protocol, NoObserver, evaluate, model};
-//! use segue_models::{ItemFilter, ModelError, Query, Recommender, Scored};
+//! use segue_eval::{Dataset, NoObserver, Protocol, evaluate, model};
+//! use segue_models::recommender_kind;
 //!
-//! /// Recommends items by row number.
-//! struct ByRow(u32);
-//! impl Recommender for ByRow {
-//!     fn kind(&self) -> &'static str { "by_row" }
-//!     fn n_items(&self) -> u32 { self.0 }
-//!     fn recommend(&self, _: &Query<'_>, k: usize, filter: &ItemFilter<'_>, out: &mut Vec<Scored>)
-//!         -> Result<(), ModelError> {
-//!         out.clear();
-//!         let rows = (0..self.0).filter(|&item| filter.admits(item)).take(k);
-//!         out.extend(rows.map(|item| Scored { item, score: -(item as f32) }));
-//!         Ok(())
-//!     }
-//! }
-//!
-//! let data = OwnedSequences::from_items(3, [vec![0, 1], vec![1, 0], vec![0, 2, 1]]);
-//! let by_row = model(|train| Ok(Box::new(ByRow(train.plays.n_items()))));
-//! let report = evaluate(&Protocol::p_s3(), &Dataset::from(data.view()), &[("by row", &by_row)], &NoObserver)?;
-//! assert_eq!(report.get("by row", "recall", 10).and_then(|m| m.value), Some(1.0));
+//! let data = OwnedSequences::from_items(2, [vec![0, 1], vec![0, 1, 0]]);
+//! let markov = model(|train| recommender_kind("markov")?.fit(&Default::default(), &train.fit_input(0)));
+//! let models = [("markov", &markov as _)];
+//! let report = evaluate(&Protocol::p_s3(), &Dataset::from(data.view()), &models, &NoObserver)?;
+//! // The other listener went from item 0 to item 1. Their own last play is a repeat: not asked.
+//! let recall = report.get("markov", "recall", 10).and_then(|m| m.value);
+//! assert_eq!(recall, Some(1.0));
 //! # Ok::<(), segue_eval::EvalError>(())
 //! ```
 

@@ -1,6 +1,7 @@
 //! What is evaluated: anything that can be fitted on the train part and asked for a ranking.
 
-use segue_models::{ItemFilter, ModelError, Query, Recommender, Scored};
+use segue_data::Sequences;
+use segue_models::{FitInput, ItemFilter, ModelError, Profiles as ModelProfiles, Query, Recommender, Scored};
 use segue_types::TimestampMs;
 
 use crate::data::{Dataset, Plays};
@@ -24,6 +25,34 @@ impl<'a> Train<'a> {
     #[must_use]
     pub fn all(data: &Dataset<'a>) -> Self {
         Self { plays: data.plays, until: None, user_ids: data.user_ids, item_ids: data.item_ids }
+    }
+
+    /// The same as the input of a registered model. Profiles come as profiles, beside no sequences:
+    /// a model that needs order has nothing to learn from and says so.
+    #[must_use]
+    pub fn fit_input(&self, seed: u64) -> FitInput<'a> {
+        let (sequences, profiles) = match self.plays {
+            Plays::Sequences(s) => (s, None),
+            Plays::Profiles(p) => (
+                Sequences {
+                    offsets: &[0],
+                    item: &[],
+                    action: &[],
+                    occurred_at: &[],
+                    known_at: &[],
+                    session: &[],
+                    n_items: p.n_items,
+                },
+                Some(ModelProfiles { offsets: p.offsets, item: p.item, n_plays: p.n_plays }),
+            ),
+        };
+        FitInput {
+            profiles,
+            item_ids: self.item_ids.unwrap_or(&[]),
+            until: self.until,
+            seed,
+            ..FitInput::of(sequences)
+        }
     }
 }
 

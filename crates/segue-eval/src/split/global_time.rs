@@ -217,7 +217,8 @@ mod tests {
         let view = data.view();
         let split = SplitSpec::default().split(&Dataset::from(view), 0, true).unwrap();
         assert_eq!(split.now, Some(TimestampMs(2 * DAY_MS + 1)));
-        assert_eq!(split.n_cases(), 1, "user 1 is known from day 2, but plays item 0 in the test");
+        assert_eq!(split.n_cases(), 2);
+        assert_eq!((split.targets(0), split.targets(1)), (&[1][..], &[0][..]));
     }
 
     #[test]

@@ -1,0 +1,6 @@
+//! The evaluator as a whole: protocols, models, reports.
+
+mod edges;
+mod protocol_runs;
+mod recommendation_file;
+mod support;
