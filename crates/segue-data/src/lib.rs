@@ -13,6 +13,7 @@ pub mod examples;
 pub mod features;
 pub mod fold;
 pub mod folds;
+pub mod import;
 pub mod log;
 mod parts;
 pub mod prepare;

@@ -176,8 +176,8 @@ fn every_other_table_survives_the_round_trip() {
         .collect();
     let mut writer = LogWriter::new(home.path(), "t", WriterOptions::default()).unwrap();
     writer.write_events(&[Event::Feedback(feedback.clone()), Event::Impression(impression.clone())]).unwrap();
-    writer.write(&[item.clone()]).unwrap();
-    writer.write(&[user.clone()]).unwrap();
+    writer.write_one(&item).unwrap();
+    writer.write_one(&user).unwrap();
     writer.write(&profiles).unwrap();
     writer.finish(TimestampMs(T0), "a", false).unwrap();
     let reader = LogReader::new(home.path());

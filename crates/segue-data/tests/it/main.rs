@@ -1,3 +1,4 @@
 //! Integration tests of `segue-data`, in one binary to keep linking cheap.
 
+mod datasets;
 mod log;
