@@ -4,6 +4,7 @@ import { announce } from "./announcer.js";
 import { api } from "./api.js";
 import { clock } from "./clock.js";
 import { hideCurrent } from "./controls.js";
+import { isKnown } from "./displays.js";
 import { HomeView } from "./home.js";
 import { report } from "./impressions.js";
 import { Inspector } from "./inspector.js";
@@ -13,7 +14,7 @@ import { listener } from "./listener.js";
 import { ListenersView } from "./listeners.js";
 import { NowPlayingView } from "./now_playing.js";
 import { flush } from "./outbox.js";
-import { cardOf, player } from "./player.js";
+import { player } from "./player.js";
 import { mountPlayerBar } from "./player_bar.js";
 import { mountRail } from "./rail.js";
 import { router } from "./router.js";
@@ -65,7 +66,7 @@ async function applyRoute({ before = null } = {}) {
     listener.become(params.user ?? null);
   }
   if (params.item && !player.card) {
-    player.cue(cardOf(params.item));
+    player.cue(params.item);
   }
   if (params.slate && slates.state(surface()).slate?.slate_id !== params.slate) await showRecorded(params.slate);
   if (!before || before.room !== room || isOther) showRoom({ isFirst: !before });
@@ -77,7 +78,7 @@ async function showRecorded(slateId) {
   try {
     const record = await slates.showRecorded(slateId);
     const current = record.request.current_item_id;
-    if (record.slate.surface === "now_playing" && current && !player.card) player.cue(cardOf(current));
+    if (record.slate.surface === "now_playing" && current && !player.card) player.cue(current);
   } catch {
     // Slates are kept for a while only. The room then asks for a new one, and notes its id.
     router.note({ slate: null });
@@ -100,6 +101,11 @@ function wire() {
   listener.on("acted", () => {
     followUp();
     if (player.card) slates.askQueue(player.card.item_id);
+  });
+  listener.on("profile", () => {
+    // A link names a track by its id; its title may be among the plays that just came in.
+    const { card, isPlaying } = player;
+    if (card && !isPlaying && card.display.title === card.item_id && isKnown(card.item_id)) player.cue(card.item_id);
   });
   // A play that ended changed what the server knows; Home catches up in the background.
   player.on("acted", followUp);

@@ -81,8 +81,9 @@ export class NowPlayingView {
     const { card } = player;
     this.node.classList.toggle("is-idle", !card);
     this.node.classList.toggle("is-playing", player.isPlaying);
-    if (this.#drawn === (card?.item_id ?? "")) return;
-    this.#drawn = card?.item_id ?? "";
+    const drawing = card ? `${card.item_id} ${card.display.title}` : "";
+    if (this.#drawn === drawing) return;
+    this.#drawn = drawing;
     router.note({ item: card?.item_id });
     // What was chosen far down the queue is at the top now.
     if (this.node.parentElement && this.cover.getBoundingClientRect().bottom < 0) this.node.parentElement.scrollTo({ top: 0 });

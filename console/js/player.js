@@ -4,16 +4,19 @@
 import { newId } from "./api.js";
 import { announce, note } from "./announcer.js";
 import { clock } from "./clock.js";
-import { itemOf } from "./displays.js";
+import { isKnown, itemOf } from "./displays.js";
 import { Emitter } from "./emitter.js";
 import { listener } from "./listener.js";
 import { enqueue, flush, flushOnLeave } from "./outbox.js";
 import { slates } from "./slates.js";
+import { loadJson, save } from "./storage.js";
 
 // Stands in for a length nobody knows; it is never reported.
 const NOMINAL_MS = 210_000;
 const TICK_MS = 250;
 const RESTART_AFTER_MS = 3000;
+// What played last, so that a page that is reloaded still knows its title.
+const LAST_KEY = "segue.last_card";
 
 class Player extends Emitter {
   /** The card that plays, or null. Carries `slate_id` and `surface` of where it was started. */
@@ -48,9 +51,10 @@ class Player extends Emitter {
     return this.#change({ ...card, ...from }, { ended: "click", started: "click" });
   }
 
-  /** Shows a card without starting it: the state of a link, or of a page that was reloaded. */
-  cue(card) {
-    this.card = card;
+  /** Shows an item without starting it: the state of a link, or of a page that was reloaded. */
+  cue(itemId) {
+    const last = loadJson(LAST_KEY, null);
+    this.card = isKnown(itemId) || last?.item_id !== itemId ? itemOf(itemId) : last;
     this.isPlaying = false;
     this.positionMs = 0;
     this.#listenedMs = 0;
@@ -110,8 +114,9 @@ class Player extends Emitter {
   async #change(card, { ended, started, isBack = false }) {
     if (this.card && !isBack && this.#startedAt) this.#past.push(this.card);
     if (this.#past.length > 50) this.#past.shift();
-    this.#report(ended);
+    const hasReported = this.#report(ended);
     this.card = card;
+    save(LAST_KEY, JSON.stringify({ item_id: card.item_id, item_key: card.item_key, display: card.display }));
     this.positionMs = 0;
     this.#listenedMs = 0;
     this.#startReason = started;
@@ -125,7 +130,7 @@ class Player extends Emitter {
     } catch {
       // The outbox keeps the events; the queue says that the server is away.
     }
-    this.emit("acted");
+    if (hasReported) this.emit("acted");
     await slates.askQueue(card.item_id);
   }
 
@@ -185,10 +190,11 @@ class Player extends Emitter {
     }
   }
 
+  /** Queues the play that ends now; false if nothing played, or a stranger listened. */
   #report(reason) {
     this.#advance();
     const { card } = this;
-    if (!card || !this.#startedAt || !listener.id) return;
+    if (!card || !this.#startedAt || !listener.id) return false;
     const event = {
       type: "play",
       event_id: newId(),
@@ -205,13 +211,8 @@ class Player extends Emitter {
     if (card.slate_id && Number.isInteger(card.position)) Object.assign(event, { slate_id: card.slate_id, position: card.position });
     this.#startedAt = 0;
     enqueue(event);
-  }
-
-  /** The card behind an item id, from whatever the page has seen of it. */
-  static cardOf(itemId) {
-    return { ...itemOf(itemId) };
+    return true;
   }
 }
 
 export const player = new Player();
-export const cardOf = Player.cardOf;

@@ -24,8 +24,9 @@ export function mountPlayerBar(container) {
   let drawn = null;
   const show = () => {
     const { card } = player;
-    if (drawn !== (card?.item_id ?? "")) {
-      drawn = card?.item_id ?? "";
+    const drawing = card ? `${card.item_id} ${card.display.title}` : "";
+    if (drawn !== drawing) {
+      drawn = drawing;
       replace(cover, card && drawCover(card));
       cover.classList.toggle("is-empty", !card);
       cover.classList.toggle("is-round", card?.display.kind === "artist");

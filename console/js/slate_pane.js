@@ -4,7 +4,7 @@ import { announce } from "./announcer.js";
 import { api } from "./api.js";
 import { clock } from "./clock.js";
 import { el, replace } from "./dom.js";
-import { count, moment, probability, words } from "./format.js";
+import { count, moment, number, probability, words } from "./format.js";
 import { icon } from "./icons.js";
 
 /** Everything that decided one slate, by name. */
@@ -35,8 +35,23 @@ export function slatePane(record) {
       fact("Candidates kept", `${count(record.candidates.length)}, of ${(record.candidate_sampling_rate * 100).toFixed(record.candidate_sampling_rate < 0.1 ? 1 : 0)} % of requests`),
       fact("Degraded", slate.degraded.length ? slate.degraded.map(({ stage, cause, detail }) => `${words(stage)}: ${words(cause)} (${detail})`).join("; ") : "no"),
     ),
+    record.shelves?.length > 0 && el("section", { class: "pane-part" }, el("h3", { class: "small-title", text: "What each selector was told" }), selectors(record.shelves)),
     el("div", { class: "replay" }, button, result),
     details,
+  );
+}
+
+function selectors(shelves) {
+  const heads = ["Shelf", "Selector", "Pool", "Limit", "Per artist", "ε", "Temperature"];
+  return el(
+    "div",
+    { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "What each selector was told" },
+    el(
+      "table",
+      { class: "plain-table" },
+      el("thead", {}, el("tr", {}, heads.map((head, i) => el("th", { scope: "col", class: i > 1 ? "is-number" : "", text: head })))),
+      el("tbody", {}, shelves.map((shelf) => el("tr", {}, el("th", { scope: "row", text: shelf.title || words(shelf.shelf_id) }), el("td", { text: words(shelf.selector) }), [count(shelf.pool.length), count(shelf.limit), shelf.max_per_group ? count(shelf.max_per_group) : "no cap", number(shelf.epsilon), number(shelf.temperature)].map((text) => el("td", { class: "is-number", text }))))),
+    ),
   );
 }
 

@@ -150,6 +150,7 @@ function compose(request, surface) {
       stage("trees", "scorer", kept.length, kept.length, late ? 22_230 : 6_430, 3_600, 15_000), stage("exploring_selector", "selector", kept.length, position, late ? 25_900 : 10_100, 820, 5_000),
       stage("slate_record", "side_effect", position, position, late ? 26_800 : 11_000, 140, 50_000),
     ],
+    shelves: shelves.map((s) => ({ shelf_id: s.shelf_id, title: s.title, why: s.why, selector: s.shelf_id === "made_for_you" ? "explore" : "top", limit: n, min_cards: 3, max_per_group: 2, temperature: 0.05, epsilon: s.shelf_id === "made_for_you" ? 0.1 : 0, pool_size: 100, pool: s.cards.map((card) => ({ item_id: card.item_id, score: card.score, group: card.item_key, source: card.source })) })),
     slate,
   };
   records.set(id, { record, seed: String(seed) });
