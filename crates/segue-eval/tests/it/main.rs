@@ -1,6 +1,7 @@
 //! The evaluator as a whole: protocols, models, reports.
 
 mod edges;
+mod p_s3;
 mod protocol_runs;
 mod recommendation_file;
 mod support;
