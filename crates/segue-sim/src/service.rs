@@ -77,6 +77,6 @@ impl SlateService for HttpService {
     }
 
     fn report(&self, events: Vec<Event>) -> Result<EventsResponse, SimError> {
-        self.post("/v1/events", &EventsRequest { events })
+        self.post("/v1/events", &EventsRequest { events, now: None })
     }
 }
