@@ -22,6 +22,14 @@ pub enum ModelError {
         /// What is missing.
         what: &'static str,
     },
+    /// No head of a ranker can be trained.
+    #[error("model `{model}`: no head can be trained: {reasons}")]
+    NoHead {
+        /// Kind of the model.
+        model: &'static str,
+        /// Each head and why not.
+        reasons: String,
+    },
     /// A setting is outside its range.
     #[error("model `{model}`: `{setting}` is {value}; {rule}")]
     Config {

@@ -1,6 +1,6 @@
 //! The trait of every ranking model: candidates with features in, calibrated heads out.
 
-use crate::ModelError;
+use crate::{ModelError, ModelParts};
 
 /// A dense row-major feature matrix; NaN is missing.
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +12,7 @@ pub struct FeatureMatrix<'a> {
 }
 
 impl FeatureMatrix<'_> {
-    /// Number of rows.
+    /// Number of rows; 0 without columns.
     #[must_use]
     pub fn n_rows(&self) -> usize {
         if self.names.is_empty() { 0 } else { self.values.len() / self.names.len() }
@@ -40,4 +40,31 @@ pub trait Ranker: Send + Sync {
     /// # Errors
     /// If the matrix is malformed.
     fn score(&self, features: &FeatureMatrix<'_>, out: &mut Vec<f32>) -> Result<(), ModelError>;
+
+    /// Its settings and arrays, from which the registry rebuilds a model that answers the same.
+    fn parts(&self) -> ModelParts;
+
+    /// What each feature added to a head's log odds for one row, largest first, zeros left out; empty
+    /// if the model does not decompose.
+    ///
+    /// # Errors
+    /// If the matrix is malformed, or it has no such row.
+    fn explain(
+        &self,
+        features: &FeatureMatrix<'_>,
+        row: usize,
+        head: usize,
+    ) -> Result<Vec<FeatureContribution>, ModelError> {
+        let _ = (features, row, head);
+        Ok(Vec::new())
+    }
+}
+
+/// How much a feature moved one score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FeatureContribution {
+    /// Index in [`Ranker::features`].
+    pub feature: usize,
+    /// Added to the log odds of the head.
+    pub log_odds: f32,
 }

@@ -46,3 +46,9 @@ pub use calibrate::{Calibration, CalibrationMethod};
 pub use config::{Direction, Monotone, TreesConfig};
 pub use forest::{Forest, ForestArrays};
 pub use score::Scorer;
+
+/// Whether a request belongs to a share drawn by its key, so that its rows stay together.
+pub(crate) fn request_falls_in(share: f64, seed: u64, request: u64) -> bool {
+    const STREAM: u64 = 0x4e1d;
+    random::falls_in(share, seed, STREAM, request)
+}
