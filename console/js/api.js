@@ -19,7 +19,8 @@ export const api = {
   user: (id, signal) => get(`/v1/users/${encodeURIComponent(id)}`, { signal }),
   similar: (id, signal) => get(`/v1/items/${encodeURIComponent(id)}/similar`, { signal }),
   slate: (id, signal) => get(`/v1/slates/${encodeURIComponent(id)}`, { signal }),
-  replay: (id) => post(`/v1/slates/${encodeURIComponent(id)}/replay`, {}),
+  /** Composes again from the record, or with `recompute` runs the stages again. */
+  replay: (id, { recompute = false } = {}) => post(`/v1/slates/${encodeURIComponent(id)}/replay${recompute ? "?recompute=true" : ""}`, {}),
   /** `keepalive` lets the request outlive the page. */
   events: (events, { keepalive = false } = {}) => post("/v1/events", { events }, { keepalive }),
 };

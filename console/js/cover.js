@@ -2,7 +2,7 @@
 //
 // Hue follows the genre's neighbourhood, contrast the energy, density the tempo, form the kind
 // (square for tracks and albums, round for artists, two by two for playlists). The artist chooses
-// a pair of motifs, so a catalogue looks like one; the item's key chooses between them and varies
+// a pair of motifs, so a catalogue looks like one; the item's id chooses between them and varies
 // everything else, so neighbours can be told apart. The same input always gives the same drawing.
 
 import { svg, uniqueId } from "./dom.js";
@@ -16,7 +16,7 @@ const TEMPO_HIGH = 175;
 
 /**
  * Draws a cover that fills its container.
- * @param {{item_id: string, item_key?: string, display: object}} item a card, or anything like one
+ * @param {{item_id: string, display: object}} item a card, or anything like one
  * @returns {SVGElement} hidden from assistive technology: the title stands beside it
  */
 export function drawCover(item) {
@@ -43,7 +43,8 @@ export function initials(title) {
 }
 
 function traits(item, display, salt = "") {
-  const key = `${item.item_key ?? item.item_id}${salt}`;
+  // The id, not the key: plays and saves come without a key, and must look the same.
+  const key = `${item.item_id}${salt}`;
   const r = new Random(hash(key));
   const artist = display.artists?.[0] ?? key;
   const base = hueOfGenre(display.genre) ?? anyHue(artist);

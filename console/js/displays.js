@@ -6,7 +6,7 @@ const known = new Map();
 /** Remembers the display of a card, play, saved item or similar item. */
 export function remember(item) {
   if (item?.display && (item.item_id ?? item.target_id)) {
-    known.set(item.item_id ?? item.target_id, { display: item.display, item_key: item.item_key ?? known.get(item.item_id)?.item_key });
+    known.set(item.item_id ?? item.target_id, item.display);
   }
 }
 
@@ -17,12 +17,12 @@ export function rememberSlate(slate) {
 
 /** The display of an item; its id stands in for a title that was never seen. */
 export function displayOf(itemId) {
-  return known.get(itemId)?.display ?? { title: itemId, artists: [] };
+  return known.get(itemId) ?? { title: itemId, artists: [] };
 }
 
 /** Something that can be drawn and played. */
 export function itemOf(itemId) {
-  return { item_id: itemId, item_key: known.get(itemId)?.item_key, display: displayOf(itemId) };
+  return { item_id: itemId, display: displayOf(itemId) };
 }
 
 /** Whether more than the id is known. */

@@ -116,7 +116,7 @@ class Player extends Emitter {
     if (this.#past.length > 50) this.#past.shift();
     const hasReported = this.#report(ended);
     this.card = card;
-    save(LAST_KEY, JSON.stringify({ item_id: card.item_id, item_key: card.item_key, display: card.display }));
+    save(LAST_KEY, JSON.stringify({ item_id: card.item_id, display: card.display }));
     this.positionMs = 0;
     this.#listenedMs = 0;
     this.#startReason = started;

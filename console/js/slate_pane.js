@@ -4,14 +4,14 @@ import { announce } from "./announcer.js";
 import { api } from "./api.js";
 import { clock } from "./clock.js";
 import { el, replace } from "./dom.js";
-import { count, moment, number, probability, words } from "./format.js";
+import { count, counted, moment, number, probability, words } from "./format.js";
 import { icon } from "./icons.js";
 
 /** Everything that decided one slate, by name. */
 export function slatePane(record) {
   const { slate } = record;
   const result = el("div", { class: "replay-result", role: "status" });
-  const button = el("button", { class: "button", type: "button", text: "Replay this slate", on: { click: () => replay(slate.slate_id, button, result) } });
+  const buttons = [["Replay this slate", false], ["Run the stages again", true]].map(([text, recompute]) => el("button", { class: "button", type: "button", text, on: { click: () => replay(slate.slate_id, recompute, buttons, result) } }));
   const models = el("dd", { text: "…" });
   api.status().then((status) => replace(models, status.models.length ? el("ul", {}, status.models.map((model) => el("li", {}, `${words(model.name)} `, el("code", { text: model.artifact_id }), model.status === "serving" ? "" : ` ${words(model.status)}`))) : "None"), () => replace(models, "The server does not answer"));
   const json = el("pre", { class: "raw", tabindex: "0", role: "region", "aria-label": "Record as JSON" });
@@ -36,7 +36,7 @@ export function slatePane(record) {
       fact("Degraded", slate.degraded.length ? slate.degraded.map(({ stage, cause, detail }) => `${words(stage)}: ${words(cause)} (${detail})`).join("; ") : "no"),
     ),
     record.shelves?.length > 0 && el("section", { class: "pane-part" }, el("h3", { class: "small-title", text: "What each selector was told" }), selectors(record.shelves)),
-    el("div", { class: "replay" }, button, result),
+    el("div", { class: "replay" }, el("div", { class: "state-actions" }, buttons), result),
     details,
   );
 }
@@ -78,19 +78,19 @@ async function copy(text, button) {
   setTimeout(() => replace(button, icon("copy")), 1500);
 }
 
-async function replay(id, button, result) {
-  button.disabled = true;
-  replace(result, el("p", { class: "page-line", text: "Composing again from the record…" }));
+async function replay(id, recompute, buttons, result) {
+  for (const button of buttons) button.disabled = true;
+  replace(result, el("p", { class: "page-line", text: recompute ? "Running the stages again…" : "Composing again from the record…" }));
   try {
-    const { is_identical, differences } = await api.replay(id);
+    const { is_identical, differences } = await api.replay(id, { recompute });
     replace(
       result,
       is_identical
         ? el("p", { class: "is-ok" }, icon("check"), "Identical: the slate composed again equals the served one, byte for byte.")
-        : [el("p", { class: "is-bad", text: `Different in ${count(differences.length)} places:` }), el("ul", { class: "differences" }, differences.map((text) => el("li", { text })))],
+        : [el("p", { class: "is-bad", text: `Different in ${counted(differences.length, "place")}:` }), el("ul", { class: "differences" }, differences.map((text) => el("li", { text })))],
     );
   } catch (error) {
     replace(result, el("p", { class: "is-bad", text: `${error.message} ${error.hint ?? ""}` }));
   }
-  button.disabled = false;
+  for (const button of buttons) button.disabled = false;
 }

@@ -2,7 +2,10 @@
 // made-up catalogue and very simple choices. It lets the page be worked on and its journey be
 // tested without a trained engine. Not part of the product.
 //
-//   node fake_server.mjs [--port 8787]      (prints the address it listens on)
+//   node fake_server.mjs [--port 8787] [--wall-clock]      (prints the address it listens on)
+//
+// It lives at the clients' time, like `segue serve --client-clock`; `--wall-clock` lives at the
+// machine's, and then refuses a `now`.
 
 import { createHash, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
@@ -14,12 +17,13 @@ import { LISTENERS, noise, TRACK_BY_ID, TRACKS } from "./catalogue.mjs";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
 const TYPES = { ".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml" };
-const POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
+const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const DAY = 86_400_000;
 const HEADS = ["stream", "completion"];
 const FEATURES = ["user_n_plays_7d", "user_skip_rate_7d", "item_plays_30d", "item_skip_rate", "user_item_n_plays", "user_artist_n_plays", "days_since_user_item", "co_listen_score", "popularity_score", "hour_of_day", "energy_gap", "item_age_days"];
 
-let now = Date.UTC(2026, 2, 14, 18, 4);
+const isWorld = !process.argv.includes("--wall-clock");
+let now = isWorld ? Date.UTC(2026, 2, 14, 18, 4) : Date.now();
 const seenEvents = new Set();
 const records = new Map();
 const people = new Map(LISTENERS.map((listener) => [listener.user_id, personOf(listener)]));
@@ -85,7 +89,7 @@ function candidatesFor(person, seed) {
 
 function compose(request, surface) {
   const person = request.user_id ? (people.get(request.user_id) ?? newPerson(request.user_id)) : null;
-  if (typeof request.now === "number") now = Math.max(now, request.now);
+  now = Math.max(now, isWorld ? (request.now ?? now) : Date.now());
   const id = request.request_id ?? `req-${randomUUID()}`;
   const seed = BigInt(`0x${createHash("sha1").update(id).digest("hex").slice(0, 16)}`);
   const { candidates, kept } = candidatesFor(person, id);
@@ -184,10 +188,11 @@ function accept(event) {
 const required = { play: ["event_id", "user_id", "item_id", "occurred_at"], feedback: ["event_id", "user_id", "target_id", "kind", "occurred_at"], impression: ["event_id", "user_id", "item_id", "slate_id", "position", "shown_at"] };
 
 const routes = [
-  ["GET", /^\/v1\/status$/, () => ({ is_ready: true, version: "0.0.0-fake", deployment_id: "dep-5f2c81d09a34", snapshot_id: "snap-2026-03-14", client_clock: true, now, surfaces: ["home", "now_playing"], models: [{ name: "co_listen", kind: "co_listen", artifact_id: "a-91d2", status: "serving", detail: null }, { name: "markov", kind: "markov", artifact_id: "a-77e0", status: "serving", detail: null }, { name: "trees", kind: "trees", artifact_id: "a-03bb", status: "serving", detail: null }], notes: [] })],
+  ["GET", /^\/v1\/status$/, () => ({ is_ready: true, version: "0.0.0-fake", deployment_id: "dep-5f2c81d09a34", snapshot_id: "snap-2026-03-14", client_clock: isWorld, now: isWorld ? now : Date.now(), surfaces: ["home", "now_playing"], models: [{ name: "co_listen", kind: "co_listen", artifact_id: "a-91d2", status: "serving", detail: null }, { name: "markov", kind: "markov", artifact_id: "a-77e0", status: "serving", detail: null }, { name: "trees", kind: "trees", artifact_id: "a-03bb", status: "serving", detail: null }], notes: [] })],
   ["POST", /^\/v1\/(home|now-playing)$/, ({ match, body }) => {
     const allowed = ["request_id", "user_id", "market", "limit", "current_item_id", "session_id", "now", "explain"];
     const odd = Object.keys(body).find((field) => !allowed.includes(field));
+    if (body.now !== undefined && !isWorld) return fail(400, "bad_field", "this server follows its own clock; leave `now` out");
     if (odd) return fail(400, "body_invalid", `the request has a field \`${odd}\` that is not known`);
     const { slate, record, seed } = compose(body, match[1] === "home" ? "home" : "now_playing");
     return { ...slate, ...(body.explain ? { record, __seed: seed } : {}) };
@@ -220,6 +225,11 @@ const routes = [
   ["POST", /^\/v1\/events$/, ({ body }) => {
     const out = { n_accepted: 0, n_duplicates: 0, rejected: [] };
     for (const [index, event] of body.events.entries()) {
+      const latest = event.ended_at ?? event.shown_at ?? event.occurred_at;
+      if (!isWorld && latest > Date.now() + 300_000) {
+        out.rejected.push({ index, reason: "future_timestamp", message: `\`${event.type}\` lies in the future` });
+        continue;
+      }
       const missing = required[event.type]?.find((field) => event[field] === undefined || event[field] === "");
       if (!required[event.type] || missing) out.rejected.push({ index, reason: "missing_column", message: `\`${missing ?? "type"}\` is missing` });
       else if (seenEvents.has(event.event_id)) out.n_duplicates += 1;
