@@ -6,11 +6,11 @@ import { el, replace } from "./dom.js";
 const NOTE_MS = 6000;
 let timer = 0;
 
-/** Announces without showing. Repeating the same words announces them again. */
+/** Announces without showing. Each line is added to a log, so two in a row are both read. */
 export function announce(text) {
-  const region = document.getElementById("announcer");
-  region.textContent = "";
-  setTimeout(() => (region.textContent = text), 30);
+  const line = el("p", { text });
+  document.getElementById("announcer").append(line);
+  setTimeout(() => line.remove(), NOTE_MS);
 }
 
 /**

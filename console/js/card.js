@@ -18,8 +18,8 @@ export class CardView {
     this.cover = el("span", { class: "cover" }, drawCover(card));
     this.playMark = el("span", { class: "play-mark" }, icon("play"));
     this.button = el("button", { class: "card-play", type: "button", on: { click: () => this.#play() } }, this.cover, this.playMark, this.name);
-    this.title = el("span", { class: "card-title" });
-    this.subtitle = el("span", { class: "card-subtitle" });
+    this.title = el("span", { class: "card-title", dir: "auto" });
+    this.subtitle = el("span", { class: "card-subtitle", dir: "auto" });
     this.reason = el("span", { class: "card-reason" });
     this.save = this.#action("heart", () => listener.toggleSaved(this.card));
     this.hide = this.#action("hide", () => listener.hide(this.card));

@@ -36,7 +36,7 @@ export function cardPane(record, itemId, onPick) {
         el("button", { class: "button", type: "button", text: "Play", on: { click: () => player.play(card ? { ...card, slate_id: record.slate.slate_id, surface: record.slate.surface } : item, card ? {} : { surface: "other" }) } }),
       ),
     ),
-    part("What became of it", el("p", { text: fate(row, card, shelf) }), card?.reason && el("p", { class: "page-line", text: `Said to the listener: “${card.reason}”` })),
+    part("What became of it", el("p", { text: fate(record, itemId, row, card, shelf) }), card?.reason && el("p", { class: "page-line", text: `Said to the listener: “${card.reason}”` })),
     row && part("Where it came from", sources(row)),
     row?.heads.length > 0 && part("What the ranker expects", el("dl", { class: "head-list" }, row.heads.map(({ head, probability: p }) => el("div", {}, el("dt", { text: words(head) }), el("dd", {}, bar(p, head)))))),
     row && record.feature_names.length > 0 && part("Features as served", features(record.feature_names, row.features)),
@@ -48,7 +48,8 @@ function part(title, ...content) {
   return el("section", { class: "pane-part" }, el("h4", { class: "small-title", text: title }), content);
 }
 
-function fate(row, card, shelf) {
+function fate(record, itemId, row, card, shelf) {
+  if (record.request.current_item_id === itemId) return "It plays now; this slate is what follows it.";
   if (card) {
     const rank = row?.rank ? `rank ${row.rank} before the selector, ` : "";
     return `Served on “${shelf.title}”: ${rank}position ${card.position} after it, with a prefix propensity of ${probability(card.prefix_propensity)}.`;

@@ -46,7 +46,7 @@ export class HomeView {
     this.#suggest();
     this.#show();
     const { slate, isLoading } = slates.state("home");
-    if (!slate && !isLoading) slates.askHome();
+    if ((!slate && !isLoading) || slates.isStale("home")) slates.askHome();
   }
 
   unmount() {

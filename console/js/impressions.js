@@ -29,6 +29,7 @@ const observer = new IntersectionObserver(
 export function watch(element, { slate_id, shelf_id, position, item_id }) {
   const before = shown.get(element);
   if (before && before.slate_id === slate_id && before.position === position) return;
+  clearTimeout(timers.get(element));
   shown.set(element, { slate_id, shelf_id, position, item_id });
   observer.unobserve(element);
   observer.observe(element);

@@ -85,9 +85,11 @@ async function showRecorded(slateId) {
   }
 }
 
-/** After an act that the server knows of: the slates on screen follow. */
+/** After an act that the server knows of: Home follows, at once or when it is next in sight. */
 function followUp() {
-  slates.askHome();
+  // A slate nobody sees would only fill the log of what was served.
+  if (router.route.room === "home") slates.askHome();
+  else slates.markStale("home");
   if (router.route.room === "listeners") listener.refresh();
 }
 
@@ -114,7 +116,7 @@ function wire() {
   addEventListener("pagehide", () => player.stop({ isLeaving: true }));
   addEventListener("online", () => flush().catch(() => {}));
 
-  const focused = () => view.cardInFocus?.() ?? inspector.cardInFocus?.() ?? null;
+  const focused = () => view.cardInFocus();
   listenForKeys({
     " ": () => player.toggle(),
     j: () => player.back(),
@@ -125,7 +127,7 @@ function wire() {
       if (card && card.item_id === player.card?.item_id) hideCurrent();
       else actOn(card, (one) => listener.hide(one));
     },
-    i: () => inspector.toggle(document.activeElement === document.body ? null : focused()),
+    i: () => inspector.toggle(focused()),
     r: () => (router.route.room === "now-playing" && player.card ? slates.askQueue(player.card.item_id) : slates.askHome()),
     t: () => {
       announce(`${switchTheme()} theme`);

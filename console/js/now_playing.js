@@ -1,5 +1,6 @@
 // Now Playing: what plays, large, and what follows with the reason for each.
 
+import { announce } from "./announcer.js";
 import { acts, progress, speeds, transport } from "./controls.js";
 import { drawCover, hueOf } from "./cover.js";
 import { el, replace, setText } from "./dom.js";
@@ -24,8 +25,8 @@ export class NowPlayingView {
     this.slider = slider;
     this.queue = new QueueView(options);
     this.cover = el("div", { class: "cover hero-cover" });
-    this.title = el("h1", { class: "hero-title" });
-    this.by = el("p", { class: "hero-by" });
+    this.title = el("h1", { class: "hero-title", dir: "auto" });
+    this.by = el("p", { class: "hero-by", dir: "auto" });
     this.facts = el("ul", { class: "facts", "aria-label": "About this track" });
     this.reason = el("p", { class: "hero-reason" });
     this.notices = el("div", { class: "notices" });
@@ -71,9 +72,9 @@ export class NowPlayingView {
     this.#off.forEach((off) => off());
   }
 
-  /** The card that has focus, else what plays. */
+  /** The card of the queue that has focus, for the keyboard. */
   cardInFocus() {
-    return this.queue.cardAt(document.activeElement) ?? player.card;
+    return this.queue.cardAt(document.activeElement);
   }
 
   #showCurrent() {
@@ -131,6 +132,10 @@ export class NowPlayingView {
     if (cards.length) {
       if (this.list.firstChild !== this.queue.node) replace(this.list, this.queue.node);
       this.queue.update(cards);
+      if (slate.slate_id !== this.announced && !isLoading) {
+        this.announced = slate.slate_id;
+        announce(`Up next: ${cards[0].display.title}, and ${cards.length - 1} more`);
+      }
     } else if (error) {
       replace(this.list, errorBlock(error, "The queue", ask));
     } else if (isLoading) {

@@ -62,9 +62,14 @@ class Player extends Emitter {
     this.emit("change");
   }
 
-  /** Plays or pauses; starts the first of the queue if nothing was chosen. */
+  /** Plays or pauses; starts with the first of Home if nothing was chosen. */
   toggle() {
-    if (!this.card) return this.next("click");
+    if (!this.card) {
+      const home = slates.state("home").slate;
+      const shelf = home?.shelves.find((one) => one.cards.length);
+      if (!shelf) return this.next("click");
+      return this.play(shelf.cards[0], { slate_id: home.slate_id, shelf_id: shelf.shelf_id, surface: "home" });
+    }
     if (this.isPlaying) this.#pause();
     else this.#resume();
     return Promise.resolve();
@@ -80,7 +85,7 @@ class Player extends Emitter {
     }
     const slate = slates.state("now_playing").slate;
     const started = ended === "track_done" ? "track_done" : ended === "click" ? "click" : "next";
-    await this.#change({ ...card, slate_id: slate.slate_id, surface: "now_playing" }, { ended, started });
+    await this.#change({ ...card, slate_id: slate.slate_id, shelf_id: slate.shelves[0].shelf_id, surface: "now_playing" }, { ended, started });
   }
 
   /** Back to the start, or to the play before if this one just began. */

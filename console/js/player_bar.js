@@ -12,7 +12,7 @@ export function mountPlayerBar(container) {
   const controls = [transport(), progress(), acts()];
   const [buttons, slider, judge] = controls;
   const cover = el("span", { class: "cover bar-cover" });
-  const title = el("span", { class: "bar-title" });
+  const title = el("span", { class: "bar-title", dir: "auto" });
   const subtitle = el("span", { class: "bar-subtitle" });
   const link = el("a", { class: "bar-item" }, spoken("Open Now Playing: "), cover, el("span", { class: "bar-text" }, title, subtitle));
   replace(

@@ -59,8 +59,8 @@ export class QueueView {
   }
 
   #row(card) {
-    const title = el("span", { class: "queue-title", text: card.display.title });
-    const by = el("span", { class: "queue-by", text: card.display.artists?.join(", ") ?? "" });
+    const title = el("span", { class: "queue-title", dir: "auto", text: card.display.title });
+    const by = el("span", { class: "queue-by", dir: "auto", text: card.display.artists?.join(", ") ?? "" });
     const reason = el("span", { class: "queue-reason" });
     const save = el("button", { class: "icon-button icon-button-small", type: "button", "aria-label": `Save ${card.display.title}`, on: { click: () => listener.toggleSaved(row.card) } });
     const node = el(

@@ -36,6 +36,7 @@ export class ShelfView {
 
   /** Shows the shelf of another slate. Cards that are in both stay the same nodes. */
   update(shelf, slateId, surface) {
+    const scrolled = this.list.scrollLeft;
     setText(this.title, shelf.title);
     setText(this.why, shelf.why);
     this.whyButton.setAttribute("aria-label", `Why this shelf: ${shelf.title}`);
@@ -58,6 +59,8 @@ export class ShelfView {
     });
     if (!next.has(this.#reach)) this.#reach = this.#order[Math.max(0, Math.min(lostIndex, this.#order.length - 1))];
     this.#setReach();
+    // A snapping row follows the card it rests on; the row should stay where the listener left it.
+    this.list.scrollTo({ left: scrolled, behavior: "instant" });
     if (lostIndex >= 0) this.focus();
     else if (focused !== document.activeElement && this.list.contains(focused)) focused.focus({ preventScroll: true });
     this.#arrows();

@@ -15,12 +15,23 @@ class Slates extends Emitter {
   #states = new Map();
   #records = new Map();
   #aborts = new Map();
+  #stale = new Set();
   /** Set while the inspector is open: then the record comes with the slate. */
   explain = false;
 
   /** What is known of a surface. Never null. */
   state(surface) {
     return this.#states.get(surface) ?? { slate: null, error: null, isLoading: false, isRecorded: false };
+  }
+
+  /** Notes that an act changed what a surface that is out of sight would show. */
+  markStale(surface) {
+    this.#stale.add(surface);
+  }
+
+  /** Whether a surface should be asked for anew when it comes into sight. */
+  isStale(surface) {
+    return this.#stale.has(surface);
   }
 
   /** Asks for Home. Emits `home`. */
@@ -44,6 +55,7 @@ class Slates extends Emitter {
   clear() {
     for (const controller of this.#aborts.values()) controller.abort();
     this.#states.clear();
+    this.#stale.clear();
   }
 
   /** The record of a slate. It is written after the response, so the first tries may be early. */
@@ -63,6 +75,7 @@ class Slates extends Emitter {
 
   async #ask(surface, call) {
     this.#aborts.get(surface)?.abort();
+    this.#stale.delete(surface);
     const controller = new AbortController();
     this.#aborts.set(surface, controller);
     this.#settle(surface, { ...this.state(surface), isLoading: true });
