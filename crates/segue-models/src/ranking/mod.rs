@@ -5,7 +5,7 @@ pub mod rows;
 pub mod trees_ranker;
 
 pub use rows::{HeadLabels, TrainedOn, TrainingRows};
-pub use trees_ranker::{HeadRecord, LackedHead, TreesRanker, TreesRecord};
+pub use trees_ranker::{DEFAULT_HEADS, HeadRecord, LackedHead, TreesRanker, TreesRecord};
 
 use crate::{ModelError, ModelParts, Ranker};
 
