@@ -1,2 +1,99 @@
-//! The `segue` command.
-fn main() {}
+//! The `segue` command: one file per subcommand in `commands/`, one `segue.toml`, one home folder.
+//!
+//! Data goes to stdout (a table, or one JSON document with `--json`), everything else to stderr.
+//! Exit codes: 0 done, 1 failed, 2 misused.
+
+mod commands;
+mod config;
+mod measure;
+mod output;
+mod progress;
+mod reference;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser};
+
+use crate::output::Format;
+
+/// Home and Now Playing from a play log, on one machine.
+#[derive(Debug, Parser)]
+#[command(
+    name = "segue",
+    version,
+    about,
+    after_help = "\
+Examples:
+  segue demo                                  a made-up listening world, from log to page
+  segue import my_spotify_data.zip            your own history
+  segue prepare && segue train && segue serve
+
+Every command explains itself: segue COMMAND --help"
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: commands::Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+struct Global {
+    /// Folder that holds everything: log, snapshots, artifacts, state, slates, segue.toml
+    #[arg(long, global = true, value_name = "DIR", default_value = "segue-home")]
+    home: PathBuf,
+    /// Answer with one JSON document on stdout
+    #[arg(long, global = true)]
+    json: bool,
+    /// No progress bars and no remarks on stderr
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Threads to use; 0 takes every core
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    threads: usize,
+}
+
+impl Global {
+    fn format(&self) -> Format {
+        if self.json { Format::Json } else { Format::People }
+    }
+
+    /// Threads after resolving 0.
+    fn n_threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            n => n,
+        }
+    }
+
+    /// A remark for people, unless they asked for quiet.
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            output::say(text);
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SEGUE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if cli.global.threads > 0 {
+        // Fails only if the pool exists already, which nothing before this line starts.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(cli.global.threads).build_global();
+    }
+    match commands::run(cli.command, &cli.global) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if cli.global.json {
+                let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+                let _ = output::json(&serde_json::json!({ "error": error.to_string(), "causes": causes }));
+            }
+            output::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
