@@ -18,6 +18,9 @@ pub trait Model: Recommender + Sized + 'static {
     /// One sentence for lists and help.
     const ABOUT: &'static str;
 
+    /// Whether the answer depends on the history of the query.
+    const PERSONAL: bool = true;
+
     /// Learns from `input`. Deterministic whatever the number of threads.
     ///
     /// # Errors
@@ -40,6 +43,8 @@ pub struct RecommenderKind {
     pub kind: &'static str,
     /// What it does, in a sentence.
     pub about: &'static str,
+    /// Whether the answer depends on the history of the query.
+    pub personal: bool,
     fit: FitFn,
     load: LoadFn,
     check_config: fn(&toml::Table) -> Result<serde_json::Value, ModelError>,
@@ -52,6 +57,7 @@ impl RecommenderKind {
         Self {
             kind: M::KIND,
             about: M::ABOUT,
+            personal: M::PERSONAL,
             fit: |settings, input| {
                 input.check(M::KIND)?;
                 Ok(Box::new(M::fit(&parse::<M>(settings)?, input)?))

@@ -55,6 +55,7 @@ impl Model for DecayedPopularity {
 
     const KIND: &'static str = "decayed_popularity";
     const ABOUT: &'static str = "what the market plays most, recent days counting more";
+    const PERSONAL: bool = false;
 
     fn fit(config: &DecayedPopularityConfig, input: &FitInput<'_>) -> Result<Self, ModelError> {
         if !(config.half_life_days.is_finite() && config.half_life_days > 0.0) {
@@ -102,17 +103,18 @@ impl Model for DecayedPopularity {
         let item = t.take_below("item", score.len(), n_items)?;
         let mut lists = Vec::with_capacity(ends.len());
         let mut from = 0;
-        let mut seen = vec![u32::MAX; n_items as usize];
-        for (row, &end) in (0..).zip(&ends) {
+        for (row, &end) in ends.iter().enumerate() {
             let range = usize::try_from(end).ok().filter(|&end| end >= from && end <= item.len());
             let Some(end) = range else {
                 return Err(t.wrong(format!("`ends` ascending to {}", item.len()), end.to_string()));
             };
             let list: Vec<Scored> =
                 (from..end).map(|i| Scored { item: item[i], score: score[i] }).collect();
-            let repeated = list.iter().find(|s| std::mem::replace(&mut seen[s.item as usize], row) == row);
-            if let Some(s) = repeated {
-                return Err(t.wrong("each item once in a list".to_owned(), format!("item {} twice", s.item)));
+            // Sorted, not marked in a table by row: the file alone says how many rows there are.
+            let mut items = item[from..end].to_vec();
+            items.sort_unstable();
+            if let Some(twice) = items.windows(2).find(|w| w[0] == w[1]) {
+                return Err(t.wrong("each item once in a list".to_owned(), format!("item {} twice", twice[0])));
             }
             if !list.windows(2).all(|w| w[0].score >= w[1].score) {
                 return Err(t.wrong("lists best first".to_owned(), format!("list {row} out of order")));
