@@ -154,7 +154,7 @@ fn add_file(
             continue;
         }
         let member_name = member.name().to_owned();
-        if member.enclosed_name().is_none() || member.is_symlink() {
+        if member.enclosed_name().is_none() || is_absolute(&member_name) || member.is_symlink() {
             return Err(ImportError::UnsafeMember { archive: label, member: member_name });
         }
         let base = member_name.rsplit('/').next().unwrap_or_default();
@@ -173,6 +173,11 @@ fn add_file(
     members.sort_by(|a, b| a.name.cmp(&b.name));
     inputs.extend(members);
     Ok(())
+}
+
+/// Roots and drive letters: some readers drop them quietly, we refuse them.
+fn is_absolute(name: &str) -> bool {
+    name.starts_with(['/', '\\']) || name.as_bytes().get(1) == Some(&b':')
 }
 
 fn open_zip(path: &Path) -> Result<zip::ZipArchive<File>, ImportError> {

@@ -56,7 +56,8 @@ pub(crate) struct Rejects {
     pub(crate) samples: Vec<Sample>,
     token: String,
     to_disk: bool,
-    made_folder: bool,
+    /// Folders made for it, innermost first.
+    made: Vec<PathBuf>,
 }
 
 impl Rejects {
@@ -69,7 +70,7 @@ impl Rejects {
             samples: Vec::new(),
             token: token.to_owned(),
             to_disk,
-            made_folder: false,
+            made: Vec::new(),
         }
     }
 
@@ -111,11 +112,14 @@ impl Rejects {
 
     fn file(&mut self) -> Result<&mut (PathBuf, BufWriter<File>), ImportError> {
         if self.out.is_none() {
-            if !self.folder.exists() {
-                std::fs::create_dir_all(&self.folder)
-                    .map_err(|e| ImportError::io("create", &self.folder, e))?;
-                self.made_folder = true;
-            }
+            let missing: Vec<PathBuf> = self
+                .folder
+                .ancestors()
+                .take_while(|f| !f.as_os_str().is_empty() && !f.exists())
+                .map(Path::to_owned)
+                .collect();
+            std::fs::create_dir_all(&self.folder).map_err(|e| ImportError::io("create", &self.folder, e))?;
+            self.made = missing;
             let path = self.folder.join(format!(".{}.tmp", self.token));
             let file = File::create(&path).map_err(|e| ImportError::io("create", &path, e))?;
             self.out = Some((path, BufWriter::new(file)));
@@ -153,8 +157,8 @@ impl Drop for Rejects {
     fn drop(&mut self) {
         if let Some((path, _)) = self.out.take() {
             let _ = std::fs::remove_file(path);
-            if self.made_folder {
-                let _ = std::fs::remove_dir(&self.folder);
+            for folder in &self.made {
+                let _ = std::fs::remove_dir(folder);
             }
         }
     }

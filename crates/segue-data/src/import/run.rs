@@ -138,7 +138,19 @@ pub struct ParsedRow {
 /// # Errors
 /// See [`ImportError`]; whatever it is, the log is as it was before.
 pub fn import(request: &ImportRequest, progress: &dyn Progress) -> Result<ImportReport, ImportError> {
-    match run(request, progress) {
+    // Log and rejects make the home folder if it is missing; either may outlive the other.
+    let missing: Vec<&Path> = request
+        .home
+        .ancestors()
+        .take_while(|f| !request.dry_run && !f.as_os_str().is_empty() && !f.exists())
+        .collect();
+    let result = run(request, progress);
+    if result.is_err() {
+        for folder in missing {
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+    match result {
         // A reader that was told to stop reports a damaged file; the caller knows better.
         Err(_) if progress.is_cancelled() => Err(ImportError::Cancelled),
         result => result,
