@@ -350,9 +350,9 @@ impl EngineConfig {
         in_range(
             "serving.popularity_half_life_days".to_owned(),
             s.popularity_half_life_days,
-            0.01,
+            0.5,
             10_000.0,
-            "days, 0.01 to 10,000",
+            "days, 0.5 to 10,000",
         )?;
         in_range(
             "state.segment_bytes".to_owned(),

@@ -30,19 +30,14 @@ pub struct ShelfPool {
     pub groups: Vec<u64>,
 }
 
-impl ShelfPool {
-    /// The selector by its name; `None` for a name this version does not know.
-    ///
-    /// This is the registry of selectors: name → constructor.
-    #[must_use]
-    pub fn make_selector(name: &str, settings: ExploreConfig) -> Option<Box<dyn Selector>> {
-        match name {
-            "top" => Some(Box::new(TopSelector { max_per_group: settings.max_per_group })),
-            "explore" => Some(Box::new(ExploreSelector { config: settings })),
-            _ => None,
-        }
-    }
-}
+/// Makes a selector from a shelf's settings.
+pub type MakeSelector = fn(ExploreConfig) -> Box<dyn Selector>;
+
+/// The selectors, name → constructor: the one list of this kind.
+pub const SELECTORS: &[(&str, MakeSelector)] = &[
+    ("top", |c| Box::new(TopSelector { max_per_group: c.max_per_group })),
+    ("explore", |c| Box::new(ExploreSelector { config: c })),
+];
 
 /// Chooses the cards of every shelf, top to bottom; indexes are into each shelf's pool.
 ///
@@ -61,9 +56,10 @@ pub fn compose_shelves(shelves: &[ShelfPool], seed: u64) -> Vec<Vec<Pick>> {
         let free: Vec<usize> = (0..shelf.items.len()).filter(|&i| !shown.contains(&shelf.items[i])).collect();
         let scores: Vec<f32> = free.iter().map(|&i| shelf.scores[i]).collect();
         let groups: Vec<u64> = free.iter().map(|&i| shelf.groups[i]).collect();
-        let mut picks = ShelfPool::make_selector(&shelf.selector, shelf.explore).map_or(Vec::new(), |s| {
+        let make = SELECTORS.iter().find(|(name, _)| *name == shelf.selector).map(|(_, make)| make);
+        let mut picks = make.map_or(Vec::new(), |make| {
             let mut rng = SlateRng::for_shelf(seed, &shelf.shelf_id);
-            s.select(&Pool { scores: &scores, groups: &groups }, shelf.limit, &mut rng)
+            make(shelf.explore).select(&Pool { scores: &scores, groups: &groups }, shelf.limit, &mut rng)
         });
         if picks.len() < shelf.min_cards {
             picks.clear();

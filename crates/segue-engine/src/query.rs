@@ -1,0 +1,81 @@
+//! What the stages may know of one request. Made once, shared by all of them.
+
+use std::sync::Arc;
+
+use segue_data::UserState;
+use segue_types::{Item, ItemKey, Surface, TimestampMs, UserKey};
+
+use crate::catalogue::CatalogueView;
+use crate::deployment::Deployment;
+use crate::popularity::PopularLists;
+
+/// One request with everything its stages read: nothing here changes while it is composed.
+pub struct Query {
+    /// Which surface is asked for.
+    pub surface: Surface,
+    /// The moment it is composed for, after every event in `state`.
+    pub now: TimestampMs,
+    /// Key of the listener; absent for a stranger.
+    pub user: Option<UserKey>,
+    /// Market of the request, else of the listener.
+    pub market: Option<String>,
+    /// False keeps explicit items out.
+    pub allow_explicit: bool,
+    /// False means: nothing personal. `state` and `history` are empty then, except for hides.
+    pub consent: bool,
+    /// The item that plays now.
+    pub current: Option<ItemKey>,
+    /// Candidates asked of each source.
+    pub k: usize,
+    /// The listener's state; empty without consent.
+    pub state: Arc<UserState>,
+    /// Items and artists the listener hid; kept without consent, since it protects.
+    pub hidden: Vec<ItemKey>,
+    /// The state's last plays as columns.
+    pub history: History,
+    /// Items of this moment.
+    pub catalogue: Arc<CatalogueView>,
+    /// What serves.
+    pub deployment: Arc<Deployment>,
+    /// What is popular.
+    pub popular: Arc<PopularLists>,
+}
+
+/// Plays as parallel columns, oldest first, as models read them.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// `[n]` items.
+    pub item: Vec<ItemKey>,
+    /// `[n]` codes of [`Action`](segue_types::Action).
+    pub action: Vec<u8>,
+    /// `[n]` UTC milliseconds when playback began.
+    pub occurred_at: Vec<i64>,
+    /// `[n]` UTC milliseconds when the system knew.
+    pub known_at: Vec<i64>,
+    /// `[n]` session numbers.
+    pub session: Vec<u32>,
+}
+
+impl History {
+    /// The columns of a state's recent plays.
+    #[must_use]
+    pub fn of(state: &UserState) -> Self {
+        let mut h = Self::default();
+        for play in state.recent_plays() {
+            h.item.push(play.item);
+            h.action.push(play.action.code());
+            h.occurred_at.push(play.occurred_at.0);
+            h.known_at.push(play.known_at.0);
+            h.session.push(play.session);
+        }
+        h
+    }
+}
+
+impl Query {
+    /// Facts of an item that can be played at the request's moment.
+    #[must_use]
+    pub fn item(&self, key: ItemKey) -> Option<&Arc<Item>> {
+        self.catalogue.playable(key, self.now)
+    }
+}
