@@ -128,7 +128,9 @@ fn load_slot<M: ?Sized>(
 
 fn load_ranker(folder: &Path) -> Result<(Arc<dyn Ranker>, String), String> {
     let loaded = artifact::load(folder).map_err(|e| e.to_string())?;
-    Err(format!("`{}` is not a kind of ranker this version knows", loaded.parts.kind))
+    let ranker = segue_models::load_ranker(loaded.parts).map_err(|e| e.to_string())?;
+    let kind = ranker.kind().to_owned();
+    Ok((ranker.into(), kind))
 }
 
 fn load_recommender(folder: &Path) -> Result<(Arc<KeyedRecommender>, String), String> {

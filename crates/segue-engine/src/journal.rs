@@ -6,7 +6,7 @@
 //! restarts. An event's `received_at` is the moment of receipt, but always after everything known
 //! of its listener, so that the folds see one order here and in `prepare`.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque, hash_map};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -67,6 +67,9 @@ pub(crate) struct Journal {
     new_items: Vec<Item>,
     last_offset: u64,
     checkpoint_offset: u64,
+    /// Durable records could not be applied: nothing more is taken or checkpointed, so that the
+    /// next start applies them from the log.
+    is_behind: bool,
 }
 
 impl Journal {
@@ -102,6 +105,7 @@ impl Journal {
             new_items: Vec::new(),
             last_offset: checkpoint_offset,
             checkpoint_offset,
+            is_behind: false,
         };
         for (offset, key) in live.store.event_ids()? {
             journal.remember(offset, key);
@@ -164,13 +168,14 @@ impl Journal {
             }
             self.remember(offset, EventKey::of(event.event_id()));
             let key = UserKey::of(event.user_id());
-            if !changed.contains_key(&key) {
-                let known = self.live.user(key)?;
-                let entry = known.map_or_else(UserEntry::default, |e| UserEntry::clone(&e));
-                changed.insert(key, entry);
-                order.push(key);
-            }
-            let Some(user) = changed.get_mut(&key) else { continue };
+            let user = match changed.entry(key) {
+                hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                hash_map::Entry::Vacant(slot) => {
+                    order.push(key);
+                    let known = self.live.user(key)?;
+                    slot.insert(known.map_or_else(UserEntry::default, |e| UserEntry::clone(&e)))
+                }
+            };
             if user.user_id.is_empty() {
                 user.user_id = event.user_id().to_owned();
             }
@@ -289,8 +294,11 @@ impl Journal {
     }
 
     fn write(&mut self, entries: Vec<Entry>) -> Result<(), String> {
+        if self.is_behind || self.wal.is_poisoned() {
+            return Err("the log or the store failed before; restart to recover".to_owned());
+        }
         if entries.is_empty() {
-            return if self.wal.is_poisoned() { Err("the log has stopped".to_owned()) } else { Ok(()) };
+            return Ok(());
         }
         let mut payloads = Vec::with_capacity(entries.len());
         for entry in &entries {
@@ -300,7 +308,10 @@ impl Journal {
         self.wal.append(&payloads, true).map_err(|e| e.to_string())?;
         // Durable from here on: what follows can fail only in memory, and recovery would redo it.
         if let Err(e) = self.apply((first..).zip(entries).collect()) {
+            // They are safe, so the answer is yes; but nothing may be built on a state without them.
             tracing::error!(error = %e, "durable events were not applied; they will be at the next start");
+            self.is_behind = true;
+            return Ok(());
         }
         if self.last_offset - self.checkpoint_offset >= u64::from(self.config.checkpoint_events)
             && let Err(e) = self.checkpoint()
@@ -312,7 +323,10 @@ impl Journal {
 
     /// Brings the store up to the log.
     pub(crate) fn checkpoint(&mut self) -> Result<(), EngineError> {
-        if self.last_offset == self.checkpoint_offset && self.dirty.is_empty() {
+        if self.is_behind {
+            return Err(EngineError::store("state", "durable events were not applied; restart to recover"));
+        }
+        if self.last_offset == self.checkpoint_offset {
             return Ok(());
         }
         let mut users = Vec::with_capacity(self.dirty.len());
@@ -524,14 +538,14 @@ mod tests {
     }
 
     fn event(id: u64, user: u64, at: i64) -> Event {
-        if id % 5 > 0 {
+        if !id.is_multiple_of(5) {
             return play(id, user, at);
         }
         Event::Feedback(Feedback {
             event_id: format!("e{id}"),
             user_id: format!("u{user}"),
             target_id: format!("i{}", id % 7),
-            kind: if id % 2 == 0 { FeedbackKind::Hide } else { FeedbackKind::Save },
+            kind: if id.is_multiple_of(2) { FeedbackKind::Hide } else { FeedbackKind::Save },
             occurred_at: NOW.plus_ms(at),
             received_at: None,
             slate_id: None,
