@@ -5,6 +5,7 @@ import { api } from "./api.js";
 import { clock } from "./clock.js";
 import { hideCurrent } from "./controls.js";
 import { isKnown } from "./displays.js";
+import { el, replace } from "./dom.js";
 import { HomeView } from "./home.js";
 import { report } from "./impressions.js";
 import { Inspector } from "./inspector.js";
@@ -156,7 +157,7 @@ async function start() {
     clock.start(await api.status());
   } catch (error) {
     const retry = () => start();
-    main.replaceChildren(errorBlock(error, "The console", retry));
+    replace(main, el("div", { class: "page" }, el("h1", { class: "visually-hidden", text: "Segue" }), errorBlock(error, "The console", retry)));
     return;
   }
   mountPlayerBar(document.getElementById("player"));

@@ -149,6 +149,17 @@ await check("every card has a drawn cover and no picture is loaded", async () =>
   assert(cards > 0 && cards === covers && images === 0, `${cards} cards, ${covers} covers, ${images} images`);
   return `${cards} cards`;
 });
+await check("covers are the same after a reload, and no two items share one", async () => {
+  const drawings = () => page.evaluate(() => Object.fromEntries([...document.querySelectorAll("li.card")].map((card) => [card.dataset.item, card.querySelector(".cover-art").innerHTML.replace(/clip-\d+/g, "clip")])));
+  const before = await drawings();
+  await page.reload();
+  await page.locator(".home .shelf .card").first().waitFor();
+  const after = await drawings();
+  const shared = Object.keys(before).filter((item) => item in after);
+  assert(shared.length > 0 && shared.every((item) => before[item] === after[item]), "a cover changed");
+  assert(new Set(Object.values(before)).size === Object.keys(before).length, "two items have the same cover");
+  return `${shared.length} compared`;
+});
 await shot(page, "home-dark");
 await axe(page, "Home, dark");
 await check("cards in sight are reported as impressions", async () => {
@@ -448,9 +459,12 @@ await check("loading has skeletons of the cards' size", async () => {
   await page.route("**/v1/home", (route) => new Promise((done) => (release = done)).then(() => route.continue()));
   await page.goto(`${base}/#/home?user=${encodeURIComponent(user)}`);
   const skeleton = await page.locator(".skeleton-card:not(.card-tile) .cover").first().boundingBox();
+  const tile = await page.locator(".skeleton-card.card-tile").first().boundingBox();
   await shot(page, "home-loading");
   release();
   const card = await page.locator(".shelf[data-shelf]:not(.shelf-tiles) .card .cover").first().boundingBox();
+  const realTile = page.locator(".shelf[data-shelf] .card-tile").first();
+  if (await realTile.count()) assert(Math.abs(tile.height - (await realTile.boundingBox()).height) < 1, "tiles change their height");
   assert(Math.abs(skeleton.width - card.width) < 1 && Math.abs(skeleton.height - card.height) < 1, `${skeleton.width} and ${card.width}`);
   await page.context().close();
 });
@@ -483,6 +497,18 @@ await check("a server that is away is said so in each room, and the page recover
   await page.unroute("**/v1/**");
   await page.getByRole("button", { name: "Try again" }).first().click();
   await page.locator(".person[data-user]").first().waitFor();
+  await page.context().close();
+});
+await check("a page opened while the server is away says so, and starts when it is back", async () => {
+  page = await open({ isQuiet: true });
+  await page.route("**/v1/**", (route) => route.abort());
+  await page.goto(`${base}/#/home?user=${encodeURIComponent(user)}`);
+  await page.getByRole("alert").waitFor();
+  await shot(page, "offline");
+  await axe(page, "offline");
+  await page.unroute("**/v1/**");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.locator(".shelf[data-shelf] .card").first().waitFor();
   await page.context().close();
 });
 await check("an empty slate says why and what to do", async () => {
