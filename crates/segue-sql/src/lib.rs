@@ -1,4 +1,4 @@
-//! SQL over the log, the snapshot and the slates: read-only, in bounded memory.
+//! SQL over the log and the snapshot: read-only, in bounded memory.
 //!
 //! What sums over listeners, joins or answers an ad hoc question is SQL (what depends on one
 //! listener's events in order is a fold, in `segue-data`). DataFusion is alone in this crate: it is
@@ -6,9 +6,8 @@
 //!
 //! | schema | tables |
 //! |---|---|
-//! | `log` (default) | the event log: `plays`, `feedback`, `impressions`, `items`, `users`, `profiles`, … |
+//! | `log` (default) | `plays`, `feedback`, `impressions`, `slates`, `candidates`, `items`, `users`, `profiles` |
 //! | `snapshot` | Parquet tables of the current snapshot |
-//! | `slates` | slate records and their candidates, where the server has written any |
 //!
 //! ```no_run
 //! use segue_sql::{Catalog, SqlConfig};

@@ -16,7 +16,7 @@ use crate::SqlError;
 pub(crate) async fn register(context: &SessionContext, home: &Path) -> Result<Vec<String>, SqlError> {
     let catalog = Arc::new(MemoryCatalogProvider::new());
     let mut names = Vec::new();
-    let mut schemas = vec![("log", home.join("log")), ("slates", home.join("slates"))];
+    let mut schemas = vec![("log", home.join("log"))];
     if let Some(snapshot) = current_snapshot(home) {
         schemas.push(("snapshot", snapshot));
     }

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<()> {
     engine.shutdown()?;
     let Some(answer) = answer else {
         bail!(
-            "no slate `{}` in {}\nhint: `segue sql 'SELECT slate_id FROM slates.slates LIMIT 10'` lists some",
+            "no slate `{}` in {}\nhint: `segue sql 'SELECT slate_id FROM slates LIMIT 10'` lists some",
             args.request_id,
             global.home.display()
         );

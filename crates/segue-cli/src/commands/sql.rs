@@ -1,4 +1,4 @@
-//! `segue sql`: ask the log, the snapshot and the slates.
+//! `segue sql`: ask the log and the snapshot.
 
 use anyhow::{Context, Result};
 use clap::Args as ClapArgs;
@@ -7,7 +7,7 @@ use segue_sql::{Catalog, SqlConfig};
 use crate::Global;
 use crate::output::{self, Format};
 
-/// Ask the log, the snapshot and the slates in SQL; read-only.
+/// Ask the log and the snapshot in SQL; read-only.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
@@ -15,7 +15,7 @@ Examples:
   segue sql 'SELECT item_id, count(*) AS n FROM plays GROUP BY 1 ORDER BY n DESC LIMIT 10' --json
   segue sql --tables
 
-Schemas: log (default), snapshot, slates.")]
+Schemas: log (default) and snapshot.")]
 pub(crate) struct Args {
     /// The query
     #[arg(required_unless_present = "tables")]
