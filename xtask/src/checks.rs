@@ -116,9 +116,10 @@ pub(crate) fn browser() -> Result<()> {
     run(Command::new("node").arg(tests.join("journey.mjs")).arg(&server.address).arg(&screenshots))
 }
 
-/// The `segue` binary, built first.
+/// The `segue` binary, built first. The whole workspace with its tests, so that dependencies have the
+/// features they have in `unit` and are compiled once.
 fn segue() -> Result<Command> {
-    run(&mut cargo(&["build", "--release", "--quiet", "--package", "segue-cli"]))?;
+    run(&mut cargo(&["build", "--release", "--quiet", "--workspace", "--all-targets"]))?;
     Ok(Command::new(target_dir().join("release/segue")))
 }
 
