@@ -116,8 +116,8 @@ fn logistic(x: f64) -> f64 {
 ///
 /// New albums arrive at a steady rate, the stock before has an exponential tail of ten years.
 fn release_offset(luck: &mut Luck, n_days_ahead: f64) -> i32 {
-    // About .06 % of a large service's catalogue is released per day.
-    let daily = 0.000_6;
+    // About .045 % of the service's catalogue is released per day.
+    let daily = 0.000_45;
     let ahead = (daily * n_days_ahead).min(0.3);
     let u = luck.uniform();
     if u < ahead {
@@ -192,7 +192,7 @@ impl Catalogue {
         out
     }
 
-    /// Gives the artist of fame rank r the attention `1 / (r + 2)` and splits it over the tracks by their
+    /// Gives the artist of fame rank r the attention `(r + 3.5)^−1.15`, r from 0, and splits it over the tracks by their
     /// factor; a share `dark` of the tracks keeps next to nothing of it.
     fn share_attention(&mut self, fame: &[f64], dark: f64) {
         let mut by_fame: Vec<usize> = (0..fame.len()).collect();
@@ -203,7 +203,7 @@ impl Catalogue {
             for track in tracks {
                 let mut luck = Luck::new(self.seed, 4, 0, track as u64, Stream::Catalogue);
                 let seen = if luck.chance(dark) { 1e-5 } else { 1.0 };
-                self.attention[track] *= seen / (total * (rank as f32 + 2.0));
+                self.attention[track] *= seen / (total * (rank as f32 + 3.5).powf(1.15));
             }
         }
     }
@@ -212,7 +212,7 @@ impl Catalogue {
         let place = near(luck, tone, 0.3);
         let quality = luck.normal();
         let ln_seconds =
-            if luck.chance(0.07) { 4.5 + 0.5 * luck.normal() } else { 5.4 + 0.28 * luck.normal() };
+            if luck.chance(0.09) { 4.4 + 0.45 * luck.normal() } else { 5.42 + 0.37 * luck.normal() };
         let energy = logistic(2.2 * f64::from(place[0]) + 1.2 * f64::from(place[1]) + 0.5 * luck.normal());
         self.artist.push(artist as u32);
         self.album.push(self.album_start.len() as u32 - 1);
@@ -221,7 +221,7 @@ impl Catalogue {
         self.energy.push(energy as f32);
         self.duration_ms.push((ln_seconds.exp().clamp(30.0, 1_800.0) * 1_000.0) as u32);
         self.release_day.push(release);
-        self.attention.push((0.7 * quality + 0.9 * luck.normal()).exp() as f32);
+        self.attention.push((0.7 * quality + 2.1 * luck.normal()).exp() as f32);
     }
 
     /// Number of tracks.

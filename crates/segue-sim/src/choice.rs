@@ -15,7 +15,7 @@ use crate::rng::Luck;
 use crate::utility::{familiarity, lasting_appeal};
 
 /// Exponent of the lag law.
-const LAG_EXPONENT: f64 = 1.15;
+const LAG_EXPONENT: f64 = 1.4;
 /// Shortest lag in steps.
 const LAG_MIN: f64 = 9.0;
 /// Cut-off of the lag law in steps.
@@ -25,7 +25,7 @@ const DAILY: f64 = 0.2;
 /// Share of repeats drawn from the kept collection.
 const COLLECTION: f64 = 0.25;
 /// Probability that exploring starts at a favourite artist.
-const FAVOURITE: f64 = 0.45;
+const FAVOURITE: f64 = 0.36;
 
 /// What a run of tracks plays from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,10 +77,10 @@ pub struct Run {
 /// Surfaces of runs by share, so that shares of *plays* come out as published.
 const SURFACES: [(Surface, f64); 6] = [
     (Surface::Library, 0.365),
-    (Surface::Catalogue, 0.245),
+    (Surface::Catalogue, 0.34),
     (Surface::Search, 0.06),
     (Surface::Editorial, 0.195),
-    (Surface::Radio, 0.10),
+    (Surface::Radio, 0.03),
     (Surface::Charts, 0.016),
 ];
 
@@ -217,7 +217,7 @@ impl Chooser<'_> {
                 Some(Run::endless(surface, Context::Collection, shuffle, None))
             }
             Surface::Catalogue => {
-                let anchor = known(luck, 0.8)?;
+                let anchor = known(luck, 0.6)?;
                 let album = self.catalogue.album[anchor as usize];
                 let mut queue: Vec<u32> = self
                     .catalogue
@@ -228,6 +228,22 @@ impl Chooser<'_> {
                     shuffle_in_place(&mut queue, luck);
                 } else if luck.chance(0.5) {
                     queue.retain(|&t| t >= anchor);
+                }
+                // A single or a short release goes on with the artist's other tracks, most known first.
+                if queue.len() < 8 {
+                    let artist = self.catalogue.artist[anchor as usize];
+                    let mut others: Vec<u32> = self
+                        .catalogue
+                        .tracks_of(artist)
+                        .filter(|&t| {
+                            self.catalogue.is_released(t, day) && self.catalogue.album[t as usize] != album
+                        })
+                        .filter(|&t| !memory.is_refused(t))
+                        .collect();
+                    let attention = |t: &u32| self.catalogue.attention[*t as usize];
+                    others.sort_by(|a, b| attention(b).total_cmp(&attention(a)).then(a.cmp(b)));
+                    others.truncate(10);
+                    queue.extend(others);
                 }
                 queue.reverse();
                 if queue.is_empty() {
@@ -246,7 +262,7 @@ impl Chooser<'_> {
                 let t = luck.weighted(listener.tastes.iter().map(|t| t.weight));
                 let genre = listener.tastes.get(t)?.genre;
                 // A listener has a favourite list of a genre and comes back to it.
-                let list = if luck.chance(0.75) {
+                let list = if luck.chance(0.6) {
                     listener.user as usize % LISTS_PER_GENRE
                 } else {
                     luck.below(LISTS_PER_GENRE)
@@ -317,14 +333,14 @@ impl Chooser<'_> {
                     |item| 4.0 * f64::from(cosine(&centre, &self.catalogue.place[item as usize])),
                 )
             }
-            None if luck.chance(0.04 * (1.0 + self.listener.curiosity.tanh())) => self.explore(day, luck),
+            None if luck.chance(0.2 * (1.0 + self.listener.curiosity.tanh())) => self.explore(day, luck),
             None => self.repeat(memory, at, luck).or_else(|| self.explore(day, luck)),
         }
     }
 }
 
 /// Probability that a station tries something known.
-const STATION_KNOWN: f64 = 0.6;
+const STATION_KNOWN: f64 = 0.35;
 
 impl Run {
     fn endless(surface: Surface, context: Context, shuffle: bool, centre: Option<(u8, Place)>) -> Self {

@@ -222,7 +222,8 @@ impl Loop<'_> {
             }
         }
         for member in &mut members {
-            let at = Day(self.config.from.0 + self.config.n_days as i32).start();
+            let end = Day(self.config.from.0 + self.config.n_days as i32).start();
+            let at = end.max(member.life.busy_until());
             self.send(member, at, &mut part);
         }
         part
@@ -233,10 +234,10 @@ impl Loop<'_> {
         let mut events = std::mem::take(&mut member.outbox);
         events.iter_mut().for_each(|e| e.set_received_at(at));
         for chunk in events.chunks(CHUNK) {
-            let mut answer = self.service.report(chunk.to_vec());
+            let mut answer = self.service.report(chunk.to_vec(), at);
             if let Err(error) = &answer {
                 part.error(error);
-                answer = self.service.report(chunk.to_vec());
+                answer = self.service.report(chunk.to_vec(), at);
             }
             match answer {
                 Ok(answer) => {
@@ -568,7 +569,7 @@ impl<'l, 'w> Visit<'l, 'w> {
         // Keyed by track and place: the same track at the same place meets the same luck.
         let key = u64::from(next.item) + (k << 32);
         let listened = listen(mood, appeal, duration_ms, &mut self.course.luck(key, Stream::Playback));
-        let mut ends = self.course.after(listened.listened_ms, listened.finished);
+        let mut ends = self.course.after(listened.finished);
         self.skips_in_a_row = if listened.finished { 0 } else { self.skips_in_a_row + 1 };
         if self.skips_in_a_row >= GIVE_UP_AFTER {
             ends |= self.course.luck(k, Stream::Outside).chance(GIVE_UP);

@@ -79,7 +79,7 @@ impl Default for Behaviour {
             scroll_card: 0.7,
             scroll_shelf: 0.6,
             home_visit: 0.3,
-            autoplay: 0.8,
+            autoplay: 0.45,
             offline_share: 0.04,
             offline_delay_days: 1.5,
             release_half_life_days: 45.0,
@@ -89,7 +89,7 @@ impl Default for Behaviour {
             leave_per_month: 0.03,
             pause_per_month: 0.12,
             pause_days: 14.0,
-            dark_share: 0.2,
+            dark_share: 0.24,
             skip_cost_min: 0.25,
         }
     }
@@ -142,7 +142,7 @@ impl WorldConfig {
         Self {
             seed,
             n_users: 4_000,
-            n_items: 30_000,
+            n_items: 60_000,
             n_days: 60,
             mean_plays_per_day: 18.8,
             ..Self::default()

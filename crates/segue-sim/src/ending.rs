@@ -16,9 +16,9 @@ const CLICK: f64 = 0.075;
 /// Probability that a session ends in the middle of its last track.
 const STOP_MIDWAY: f64 = 0.6;
 /// Base rates of acts per play, before what the listener feels about it.
-const LIKE: f64 = 0.085;
-const DISLIKE: f64 = 0.011;
-const UNLIKE: f64 = 0.085;
+const LIKE: f64 = 0.12;
+const DISLIKE: f64 = 0.02;
+const UNLIKE: f64 = 0.155;
 const FOLLOW: f64 = 0.001;
 
 /// A play with its end.

@@ -10,7 +10,7 @@ use crate::names;
 use crate::rng::{Luck, Stream};
 
 /// Spread of the log-normal activity between listeners. Yambda: p90 / median 4.2, p95 / median 5.5.
-pub const ACTIVITY_SIGMA: f64 = 1.1;
+pub const ACTIVITY_SIGMA: f64 = 1.07;
 /// Plays per day at which a listener is active on 63 % of the most days possible.
 const ACTIVE_SCALE: f64 = 18.8;
 /// Mean plays of a session (Yambda sample: 18.4).
@@ -81,8 +81,8 @@ impl Listener {
         let total: f64 = tastes.iter().map(|t| t.weight).sum();
         tastes.iter_mut().for_each(|t| t.weight /= total);
         // Favourite artists: found by looking around in one's tastes, kept when near to them.
-        let steepness = 0.75 + 0.3 * luck.normal().abs();
-        let n_favourites = 15 + luck.below(26);
+        let steepness = 0.4 + 0.5 * luck.normal().abs();
+        let n_favourites = 20 + luck.below(41);
         let mut favourites: Vec<(u32, f64)> = Vec::with_capacity(n_favourites);
         for _ in 0..n_favourites * 2 {
             let taste = &tastes[luck.weighted(tastes.iter().map(|t| t.weight))];

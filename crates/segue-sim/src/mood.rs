@@ -11,16 +11,19 @@ use crate::rhythm::SessionPlan;
 use crate::rng::{Luck, Stream};
 
 /// Mood of the first track relative to the later ones.
-const FIRST: f64 = -1.1;
-const PERSISTENCE: f64 = 0.8;
-const AFTER_SKIP: f64 = 0.75;
-const AFTER_FINISH: f64 = -0.65;
+const FIRST: f64 = -0.25;
+const PERSISTENCE: f64 = 0.75;
+const AFTER_SKIP: f64 = 0.6;
+const AFTER_FINISH: f64 = -0.5;
 const NOISE: f64 = 0.25;
 
 /// Hazard of ending the session after a track: `LATE + EARLY·e^(−k/6)`, divided by the stamina.
-const LATE: f64 = 0.038;
-const EARLY: f64 = 0.10;
-const EARLY_TRACKS: f64 = 5.0;
+const LATE: f64 = 0.042;
+const EARLY: f64 = 0.07;
+const EARLY_TRACKS: f64 = 6.0;
+/// Long sessions become background listening: the mood falls by this much per track after the 20th.
+const CALM_PER_TRACK: f64 = 0.14;
+const CALM_MOST: f64 = 3.0;
 
 /// The course of one session: mood and whether it goes on. Its luck depends on the plan alone.
 #[derive(Debug, Clone)]
@@ -36,11 +39,11 @@ pub struct Course {
 /// familiarity and appeal already do.
 fn surface_mood(surface: Surface) -> f64 {
     match surface {
-        Surface::Library => 0.5,
-        Surface::Radio => 0.15,
-        Surface::Charts => 0.25,
-        Surface::Editorial => -0.05,
-        Surface::Catalogue | Surface::Search => -0.15,
+        Surface::Library => 0.45,
+        Surface::Radio => 0.55,
+        Surface::Charts => -0.7,
+        Surface::Editorial => 0.3,
+        Surface::Catalogue | Surface::Search => -0.1,
         _ => -0.25,
     }
 }
@@ -74,19 +77,20 @@ impl Course {
     #[must_use]
     pub fn mood(&self, surface: Surface, shuffle: bool) -> f64 {
         let noise = NOISE * self.luck(self.n_played, Stream::Mood).normal();
-        self.plan.mood + self.state + noise + surface_mood(surface) + if shuffle { 0.12 } else { 0.0 }
+        let calm = (CALM_PER_TRACK * (self.n_played as f64 - 20.0)).clamp(0.0, CALM_MOST);
+        self.plan.mood + self.state + noise - calm + surface_mood(surface) + if shuffle { 0.12 } else { 0.0 }
     }
 
     /// Notes how the track went and says whether the session ends with it.
     ///
-    /// The hazard grows with the minutes heard: a session of many skips has more tracks.
-    pub fn after(&mut self, listened_ms: i64, finished: bool) -> bool {
+    /// When it ends does not depend on how tracks were heard: the same sessions have the same length under
+    /// two policies.
+    pub fn after(&mut self, finished: bool) -> bool {
         let effect = if finished { AFTER_FINISH } else { AFTER_SKIP };
         let k = self.n_played as f64;
         self.state = PERSISTENCE * if self.n_played == 0 { 0.0 } else { self.state } + effect;
         let hazard = (LATE + EARLY * (-k / EARLY_TRACKS).exp()) / self.plan.stamina;
-        let weight = 0.6 + 0.4 * (listened_ms as f64 / 130_000.0).min(3.0);
-        let ends = self.luck(self.n_played, Stream::SessionEnd).chance(1.0 - (-hazard * weight).exp());
+        let ends = self.luck(self.n_played, Stream::SessionEnd).chance(1.0 - (-hazard).exp());
         self.n_played += 1;
         ends
     }
@@ -115,20 +119,20 @@ mod tests {
     #[test]
     fn a_skip_raises_the_mood_and_a_finished_track_lowers_it() {
         let (mut skipped, mut finished) = (course(1_000), course(1_000));
-        skipped.after(2_000, false);
-        finished.after(200_000, true);
+        skipped.after(false);
+        finished.after(true);
         let mood = |c: &Course| c.mood(Surface::Radio, false);
         assert!(mood(&skipped) > mood(&finished) + 1.0);
     }
 
     #[test]
-    fn every_session_ends_and_longer_listening_never_ends_later() {
-        let length = |start: i64, listened_ms: i64| {
+    fn every_session_ends_at_the_same_place_however_its_tracks_were_heard() {
+        let length = |start: i64, finished: bool| {
             let mut c = course(start);
-            (1..10_000).find(|_| c.after(listened_ms, true)).expect("a session ends")
+            (1..10_000).find(|_| c.after(finished)).expect("a session ends")
         };
         for start in 0..200 {
-            assert!(length(start, 200_000) <= length(start, 10_000));
+            assert_eq!(length(start, false), length(start, true));
         }
     }
 }

@@ -60,7 +60,11 @@ pub fn is_weekend(day: i64) -> bool {
 /// Relative skip logit by local hour: .47 at 06 h to .55 at 02 h (Brost et al. 2019).
 #[must_use]
 pub fn hour_mood(hour: u8) -> f64 {
-    0.24 * ((f64::from(hour) - 0.5) / 24.0 * std::f64::consts::TAU).cos()
+    let bump = |centre: f64| {
+        let apart = (f64::from(hour) - centre).rem_euclid(24.0);
+        (-(apart.min(24.0 - apart) / 2.5).powi(2)).exp()
+    };
+    0.25 * bump(1.5) - 0.5 * bump(6.5)
 }
 
 /// The days of the log on which a listener is there: from registration on, with pauses, until leaving.
@@ -135,15 +139,16 @@ pub fn sessions_of(config: &WorldConfig, listener: &Listener, day: Day) -> Vec<S
             }
         })
         .collect();
+    plans.retain(|p| p.start >= listener.registered_at);
     plans.sort_by_key(|p| p.start);
     plans.dedup_by_key(|p| p.start);
     plans
 }
 
 /// Spread of the skip mood between sessions of one listener.
-const MOOD_SIGMA: f64 = 1.5;
+const MOOD_SIGMA: f64 = 1.1;
 /// Spread of the wish for a long session.
-const STAMINA_SIGMA: f64 = 0.5;
+const STAMINA_SIGMA: f64 = 0.35;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use segue_types::api::{ErrorResponse, EventsRequest, EventsResponse, SlateRequest, SlateResponse};
-use segue_types::{Event, Slate};
+use segue_types::{Event, Slate, TimestampMs};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,11 +23,11 @@ pub trait SlateService: Sync {
     /// [`SimError::Service`]; the listener goes on without the queue.
     fn now_playing(&self, request: &SlateRequest) -> Result<Slate, SimError>;
 
-    /// Takes events, at most 1,000.
+    /// Takes events, at most 1,000, at the moment `now`.
     ///
     /// # Errors
     /// [`SimError::Service`]; the events may be sent again, they carry their ids.
-    fn report(&self, events: Vec<Event>) -> Result<EventsResponse, SimError>;
+    fn report(&self, events: Vec<Event>, now: TimestampMs) -> Result<EventsResponse, SimError>;
 }
 
 /// A running server, over HTTP with connections kept alive.
@@ -76,7 +76,7 @@ impl SlateService for HttpService {
         self.post::<_, SlateResponse>("/v1/now-playing", request).map(|r| r.slate)
     }
 
-    fn report(&self, events: Vec<Event>) -> Result<EventsResponse, SimError> {
-        self.post("/v1/events", &EventsRequest { events, now: None })
+    fn report(&self, events: Vec<Event>, now: TimestampMs) -> Result<EventsResponse, SimError> {
+        self.post("/v1/events", &EventsRequest { events, now: Some(now) })
     }
 }

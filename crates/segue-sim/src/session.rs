@@ -19,7 +19,7 @@ use crate::world::World;
 /// Cards of a shelf of the fictional Home.
 const SHELF_LEN: usize = 12;
 /// First-sight appeal a card of the fictional Home must reach to be chosen.
-const HOME_THRESHOLD: f64 = 3.3;
+const HOME_THRESHOLD: f64 = 2.7;
 /// Longest session in plays; a guard, hardly ever reached.
 const MAX_PLAYS: u64 = 2_000;
 
@@ -142,6 +142,11 @@ impl<'a> Life<'a> {
         plan.start.max(self.busy_until.plus_ms(SESSION_GAP_MS + 60_000))
     }
 
+    /// End of the last play.
+    pub(crate) fn busy_until(&self) -> TimestampMs {
+        self.busy_until
+    }
+
     /// Notes when the listener is free again.
     pub(crate) fn set_busy_until(&mut self, at: TimestampMs) {
         self.busy_until = at;
@@ -199,7 +204,7 @@ impl<'a> Life<'a> {
         let mood = course.mood(step.surface, shuffle);
         let key = u64::from(step.item) + (k << 32);
         let listened = listen(mood, appeal, duration_ms, &mut course.luck(key, Stream::Playback));
-        let ends = course.after(listened.listened_ms, listened.finished);
+        let ends = course.after(listened.finished);
         let ended = end(listened, ends, &mut course.luck(key, Stream::Ending));
         let ended_at = step.at.plus_ms(ended.listened_ms);
         let worth_repeating = ended.listened_ms >= 30_000;

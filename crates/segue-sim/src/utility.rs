@@ -46,7 +46,7 @@ fn interpolate(points: &[(f64, f64)], x: f64) -> f64 {
 /// ten, then slowly satiated. Shape from the Deezer uncertainty-feedback notebook (2025).
 #[must_use]
 pub fn familiarity(n_plays: u32) -> f64 {
-    const POINTS: &[(f64, f64)] = &[(0.0, 0.0), (0.693, -0.35), (2.398, 0.05), (3.932, -0.3), (6.0, -0.75)];
+    const POINTS: &[(f64, f64)] = &[(0.0, 0.0), (0.693, -0.2), (2.398, 0.35), (3.932, 0.05), (6.0, -0.5)];
     interpolate(POINTS, f64::from(n_plays).ln_1p())
 }
 
