@@ -16,13 +16,13 @@ use crate::rng::Luck;
 
 /// How strongly appeal holds a listener back from skipping.
 pub const PULL: f64 = 1.0;
-const INSTANT: f64 = -2.02;
+const INSTANT: f64 = -2.03;
 const INSTANT_TAU_MS: f64 = 2_300.0;
 const INSTANT_MAX_MS: f64 = 15_000.0;
 const FALLING: f64 = 0.205;
 const FALLING_TAU_MS: f64 = 12_000.0;
 const SLOPE: f64 = 0.6;
-const NEAR_END: f64 = -1.85;
+const NEAR_END: f64 = -1.65;
 const NEAR_END_SHARE: f64 = 0.07;
 
 /// How a play went, before anybody presses anything.

@@ -11,13 +11,16 @@ use segue_types::api::{EventsResponse, SlateRequest};
 use segue_types::slate::ItemDisplay;
 use segue_types::{Card, Event, ItemKey, Shelf, Slate, Surface, TimestampMs};
 
+/// The tracks for a listener, by external id.
+type ListOf<'a> = Box<dyn Fn(&str) -> Vec<u32> + Sync + 'a>;
+
 /// Serves a fixed list per listener and keeps the events.
-pub(crate) struct Lists<'a> {
-    pub(crate) list_of: Box<dyn Fn(&str) -> Vec<u32> + Sync + 'a>,
-    pub(crate) events: Mutex<Vec<Event>>,
-    pub(crate) n_calls: AtomicU64,
-    /// Every n-th call fails.
-    pub(crate) fail_every: u64,
+struct Lists<'a> {
+    list_of: ListOf<'a>,
+    events: Mutex<Vec<Event>>,
+    n_calls: AtomicU64,
+    /// Every n-th call fails; 0 for none.
+    fail_every: u64,
 }
 
 pub(crate) fn slate(request: &SlateRequest, surface: Surface, lists: &[Vec<u32>]) -> Slate {
@@ -59,7 +62,7 @@ pub(crate) fn slate(request: &SlateRequest, surface: Surface, lists: &[Vec<u32>]
 impl Lists<'_> {
     fn compose(&self, request: &SlateRequest, surface: Surface) -> Result<Slate, SimError> {
         let n = self.n_calls.fetch_add(1, Ordering::Relaxed);
-        if self.fail_every > 0 && n % self.fail_every == 0 {
+        if self.fail_every > 0 && n.is_multiple_of(self.fail_every) {
             return Err(SimError::Service { what: "test", detail: "down".to_owned() });
         }
         let list = (self.list_of)(request.user_id.as_deref().unwrap_or_default());
