@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use segue_types::validate::{MAX_CLOCK_SKEW_MS, MAX_DURATION_MS, MIN_TIMESTAMP};
 use segue_types::{
-    Action, EndReason, Event, EventKey, FeedbackKind, ItemKey, RejectReason, SESSION_GAP_MS, StartReason,
-    Surface, TimestampMs, UserKey,
+    Action, DAY_MS, EndReason, Event, EventKey, FeedbackKind, ItemKey, RejectReason, SESSION_GAP_MS,
+    StartReason, Surface, TimestampMs, UserKey,
 };
 
 use crate::catalogue::ItemFacts;
@@ -17,6 +17,9 @@ use crate::codec::{Put, Take};
 /// Events of a listener that deduplication remembers online: an event whose id is among the last
 /// this many accepted events is a duplicate. Offline, `prepare` remembers all of them.
 pub const DEDUPE_EVENTS: usize = 256;
+
+/// A play that stays open longer than this (paused, forgotten) ends here for sessions: 7 days.
+pub const MAX_PLAY_SPAN_MS: i64 = 7 * DAY_MS;
 
 /// An event of one listener as the folds see it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -269,6 +272,7 @@ impl Enricher {
                 let end_at = ended_at
                     .or(listened_ms.map(|ms| raw.occurred_at.plus_ms(ms)))
                     .unwrap_or(raw.occurred_at)
+                    .min(raw.occurred_at.plus_ms(MAX_PLAY_SPAN_MS))
                     .0;
                 let gap = raw.occurred_at.0.saturating_sub(state.latest_end);
                 if state.session == u32::MAX || gap >= SESSION_GAP_MS {

@@ -28,6 +28,9 @@ pub enum DataError {
     /// The event log could not be read.
     #[error(transparent)]
     Log(#[from] crate::log::LogError),
+    /// The job was asked to stop; nothing was published.
+    #[error("stopped before the end; nothing was published")]
+    Cancelled,
     /// Something that has to exist first does not.
     #[error("no {what} in {path}\nhint: {hint}")]
     Missing {

@@ -1,7 +1,7 @@
 //! Ranker training rows: what was shown (or played), what was known then, and what came of it.
 
 /// What the rows are made from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExamplesFrom {
     /// Impressions joined with their outcome: labels say what happened *given shown*.
@@ -9,11 +9,12 @@ pub enum ExamplesFrom {
     /// Plays, where the log has no impressions: labels say what happened *given started*.
     Plays,
     /// The log has neither.
+    #[default]
     Nothing,
 }
 
 /// Names of the heads, in the order of [`Examples::labels`].
-pub const HEADS: [&str; 3] = ["stream", "completion", "skip"];
+pub use crate::labels::HEADS;
 
 /// Columnar training rows. All columns have the same length; rows are ordered by request day,
 /// user key, request time and position.

@@ -1,10 +1,10 @@
 //! Plays, streams, completions, skips and listeners per item and day.
 
-use segue_types::{Action, DAY_MS, Day, label::STREAM_MS};
+use segue_types::{Action, DAY_MS, Day, TimestampMs};
 
-use crate::aggregate::{Aggregate, Counts};
-use crate::enrich::{Enriched, What};
+use crate::aggregate::{Aggregate, Key, Listener};
 use crate::folds::decayed::decay;
+use crate::snapshot::action_counts;
 
 /// Half-life of [`ItemStats::plays_decayed`] in days.
 pub const HALF_LIFE_DAYS: f64 = 7.0;
@@ -40,7 +40,7 @@ impl ItemStats {
 
     /// These sums with one more day of counts added; `None` if a count leaves `u32`.
     #[must_use]
-    pub fn with_day(&self, day: Day, counts: &Counts<6>) -> Option<Self> {
+    pub fn with_day(&self, day: Day, counts: &[u32; 6]) -> Option<Self> {
         let [plays, timed, streams, completions, skips, listeners] = *counts;
         Some(Self {
             day,
@@ -60,36 +60,49 @@ impl ItemStats {
 pub struct ItemStatistics;
 
 impl Aggregate<6> for ItemStatistics {
-    type Key = u64;
-
     const NAME: &'static str = "item_stats";
     const VERSION: u16 = 1;
     const COUNTS: [&'static str; 6] =
         ["plays", "timed_plays", "streams", "completions", "skips", "listeners"];
 
-    fn emit(&self, _market: u32, day: &[Enriched], out: &mut dyn FnMut(u64, Counts<6>)) {
-        let mut items: Vec<u64> = Vec::with_capacity(day.len());
-        for event in day {
-            let What::Play { action, listened_ms, .. } = event.what else { continue };
-            let stream = listened_ms.is_some_and(|ms| ms >= STREAM_MS);
-            let bit = u32::from;
-            out(
-                event.item.0,
-                [
-                    1,
-                    bit(listened_ms.is_some()),
-                    bit(stream),
-                    bit(action == Action::Completed),
-                    bit(action == Action::Skipped),
-                    0,
-                ],
-            );
-            items.push(event.item.0);
-        }
-        items.sort_unstable();
-        items.dedup();
-        for item in items {
-            out(item, [0, 0, 0, 0, 0, 1]);
+    fn emit(
+        &self,
+        listener: &Listener<'_>,
+        items: std::ops::Range<u32>,
+        out: &mut impl FnMut(Key, [u32; 6]),
+    ) {
+        let plays = listener.plays;
+        let mut of_day: Vec<(u32, u32)> = Vec::new();
+        let mut at = 0;
+        while at < plays.known_at.len() {
+            let day = TimestampMs(plays.known_at[at]).day();
+            let next_day = day.start().plus_ms(DAY_MS).0;
+            of_day.clear();
+            while at < plays.known_at.len() && plays.known_at[at] < next_day {
+                if items.contains(&plays.item[at]) {
+                    of_day.push((plays.item[at], at as u32));
+                }
+                at += 1;
+            }
+            of_day.sort_unstable();
+            for same in of_day.chunk_by(|a, b| a.0 == b.0) {
+                let mut sums = [0_u32, 0, 0, 0, 0, 1];
+                for &(_, i) in same {
+                    let i = i as usize;
+                    let action = plays.action.get(i).copied().unwrap_or(0);
+                    let listened = listener.listened_ms.get(i).copied();
+                    let [n, stream, completion, skip] = action_counts(action, listened.unwrap_or(u32::MAX));
+                    let is_timed = match listened {
+                        Some(ms) => ms != u32::MAX,
+                        None => stream + skip == 1 || action == Action::Sampled.code(),
+                    };
+                    for (sum, add) in sums.iter_mut().zip([n, u32::from(is_timed), stream, completion, skip])
+                    {
+                        *sum = sum.saturating_add(add);
+                    }
+                }
+                out(Key { item: same[0].0, other: 0, day }, sums);
+            }
         }
     }
 }

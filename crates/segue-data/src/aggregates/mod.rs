@@ -1,8 +1,7 @@
 //! The aggregates, one per file.
 
+pub mod co_listens;
 pub mod item_stats;
+pub mod market_plays;
 
-/// Two plays of one session are listened to together if at most this many plays apart.
-pub const CO_LISTEN_WINDOW: usize = 10;
-/// Neighbours kept per item.
-pub const CO_LISTEN_TOP: usize = 50;
+pub use co_listens::{CO_LISTEN_TOP, CO_LISTEN_WINDOW};

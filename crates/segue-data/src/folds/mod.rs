@@ -43,6 +43,31 @@ macro_rules! folds {
                 vec![$((<$fold as Fold>::NAME, <$fold as Fold>::VERSION)),+]
             }
 
+            /// Per fold its name, version and columns, in order.
+            #[must_use]
+            pub fn registry() -> Vec<(&'static str, u16, &'static [&'static str])> {
+                vec![$((<$fold as Fold>::NAME, <$fold as Fold>::VERSION, <$fold as Fold>::COLUMNS)),+]
+            }
+
+            /// The canonical bytes of each fold's state, in order.
+            #[must_use]
+            pub fn encode_each(&self) -> Vec<Vec<u8>> {
+                vec![$({
+                    let mut out = Vec::new();
+                    <$fold as Fold>::encode(&self.$field, &mut out);
+                    out
+                }),+]
+            }
+
+            /// Reads what [`encode_each`](Self::encode_each) gave; `None` if a part is not a state
+            /// of its fold's version.
+            #[must_use]
+            pub fn decode_each(parts: &[Vec<u8>]) -> Option<Self> {
+                let mut parts = parts.iter();
+                $(let $field = <$fold as Fold>::decode(parts.next()?)?;)+
+                parts.next().is_none().then_some(Self { $($field),+ })
+            }
+
             /// Takes one event into account.
             pub fn update(&mut self, event: &Enriched) {
                 $(<$fold as Fold>::update(&mut self.$field, event);)+

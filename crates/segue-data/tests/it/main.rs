@@ -5,3 +5,5 @@ mod datasets;
 mod exports;
 mod fuzz;
 mod log;
+mod prepare;
+mod tables;

@@ -1,9 +1,19 @@
 //! A snapshot: the immutable output of `prepare`, memory-mapped.
 
-use std::ops::Deref;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use segue_types::{Action, Day, Item, ItemKey, TimestampMs, User, UserKey};
+
+pub(crate) mod column;
+pub(crate) mod example_files;
+mod parts;
+mod read;
+pub(crate) mod table_file;
+pub(crate) mod tables;
+
+use column::Column;
+pub use column::FileEntry;
 
 use crate::aggregates::item_stats::ItemStats;
 use crate::error::DataError;
@@ -11,36 +21,50 @@ use crate::examples::{Examples, ExamplesFrom};
 use crate::sequences::{OwnedSequences, Sequences};
 use crate::user_state::UserState;
 
-/// A column of a snapshot: memory-mapped from its file, or owned.
-#[derive(Debug)]
-pub(crate) enum Column<T> {
-    /// In memory.
-    Owned(Vec<T>),
-}
-
-impl<T> Default for Column<T> {
-    fn default() -> Self {
-        Self::Owned(Vec::new())
-    }
-}
-
-impl<T> Deref for Column<T> {
-    type Target = [T];
-    fn deref(&self) -> &[T] {
-        match self {
-            Self::Owned(values) => values,
-        }
-    }
-}
-
-/// What a snapshot says of itself: `manifest.json`.
+/// What a snapshot says of itself: `manifest.json`. It holds nothing that depends on the machine,
+/// the clock or the number of threads.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Manifest {
     /// Version of the snapshot's layout.
     pub format: u32,
-    /// Hash of the logical rows.
+    /// Hash of the logical rows, and the folder's name.
     pub snapshot_id: String,
+    /// Events known at or after this moment were left out.
+    pub until: Option<TimestampMs>,
+    /// Number of item rows.
+    pub n_items: u64,
+    /// Number of user rows.
+    pub n_users: u64,
+    /// Rows by table.
+    pub rows: BTreeMap<String, u64>,
+    /// Events left out, by the name of the reason.
+    pub rejects: BTreeMap<String, u64>,
+    /// First and last moment a play began.
+    pub time_range: Option<(TimestampMs, TimestampMs)>,
+    /// First and last moment an event became known.
+    pub known_range: Option<(TimestampMs, TimestampMs)>,
+    /// Whether any play says how long it was heard.
+    pub has_listened_ms: bool,
+    /// What the training rows are made from.
+    pub examples_from: ExamplesFrom,
+    /// Training rows are those of one in `2^example_sample_bits` requests.
+    pub example_sample_bits: u32,
+    /// Names of the training rows' feature columns.
+    pub feature_names: Vec<String>,
+    /// Versions of the folds' states and of the aggregates, by name.
+    pub versions: BTreeMap<String, u16>,
+    /// Names of the markets, ascending.
+    pub markets: Vec<String>,
+    /// xxh3 over table, day, name and size of every part of the log that was read.
+    pub input_xxh3: String,
+    /// Number of these parts.
+    pub n_input_parts: u64,
+    /// Every other file of the folder, by its path within.
+    pub files: BTreeMap<String, FileEntry>,
 }
+
+/// Version of the layout this code writes and reads.
+pub const FORMAT: u32 = 1;
 
 /// One undated count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +165,26 @@ pub(crate) struct StatColumns {
     pub(crate) decayed: Column<f32>,
 }
 
+impl StatColumns {
+    /// See [`Snapshot::item_stats`].
+    pub(crate) fn through(&self, item_row: u32, through: Day) -> Option<ItemStats> {
+        let range = csr(&self.offsets, item_row, &self.day);
+        let n = self.day[range.clone()].partition_point(|&day| day <= through.0);
+        let i = range.start + n.checked_sub(1)?;
+        let [plays, timed_plays, streams, completions, skips, listener_days] = self.counts[i];
+        Some(ItemStats {
+            day: Day(self.day[i]),
+            plays,
+            timed_plays,
+            streams,
+            completions,
+            skips,
+            listener_days,
+            plays_decayed: self.decayed[i],
+        })
+    }
+}
+
 /// Plays by market, then day, then item row.
 #[derive(Debug, Default)]
 pub(crate) struct MarketColumns {
@@ -174,6 +218,8 @@ pub(crate) struct StateColumns {
 #[derive(Debug)]
 pub(crate) enum ExampleStore {
     Owned(ExamplesFrom, Box<Examples>),
+    /// The folder of the snapshot, whose manifest lists the files.
+    Files(PathBuf),
 }
 
 /// The parts of a snapshot made without a log, for tests of models and pages.
@@ -191,7 +237,7 @@ pub struct SnapshotParts {
     pub examples: Examples,
 }
 
-fn csr<T>(offsets: &[u64], row: u32, column: &[T]) -> std::ops::Range<usize> {
+pub(crate) fn csr<T>(offsets: &[u64], row: u32, column: &[T]) -> std::ops::Range<usize> {
     let row = row as usize;
     if row + 1 >= offsets.len() || column.is_empty() {
         return 0..0;
@@ -205,7 +251,23 @@ impl Snapshot {
     /// # Errors
     /// [`DataError::Corrupt`] names the file, what was expected and what is there.
     pub fn open(dir: &Path) -> Result<Self, DataError> {
-        Err(DataError::Missing { what: "snapshot", path: dir.to_path_buf(), hint: "run `segue prepare`" })
+        let path = dir.join("manifest.json");
+        let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => {
+                DataError::Missing { what: "snapshot", path: dir.to_path_buf(), hint: "run `segue prepare`" }
+            }
+            _ => DataError::Io { path: path.clone(), source },
+        })?;
+        let version: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|e| DataError::corrupt(&path, "a JSON object", e))?;
+        let format = version.get("format").and_then(serde_json::Value::as_u64);
+        if format != Some(u64::from(FORMAT)) {
+            let got = format.map_or("none".to_owned(), |f| f.to_string());
+            return Err(DataError::corrupt(&path, format!("format {FORMAT}"), got));
+        }
+        let manifest: Manifest = serde_json::from_slice(&bytes)
+            .map_err(|e| DataError::corrupt(&path, "a snapshot's manifest", e))?;
+        read::read(dir, manifest)
     }
 
     /// Opens the snapshot that `home/snapshots/current` names.
@@ -235,7 +297,7 @@ impl Snapshot {
     /// # Errors
     /// If two ids share a key or an index is out of range.
     pub fn from_parts(parts: SnapshotParts) -> Result<Self, DataError> {
-        crate::parts::assemble(parts)
+        parts::assemble(parts)
     }
 
     /// Id: a hash of the logical rows, and the name of the folder.
@@ -357,21 +419,7 @@ impl Snapshot {
     /// Sums over all days up to `through`, that day included; `None` if nobody had played it.
     #[must_use]
     pub fn item_stats(&self, item_row: u32, through: Day) -> Option<ItemStats> {
-        let t = &self.stats;
-        let range = csr(&t.offsets, item_row, &t.day);
-        let n = t.day[range.clone()].partition_point(|&day| day <= through.0);
-        let i = range.start + n.checked_sub(1)?;
-        let [plays, timed_plays, streams, completions, skips, listener_days] = t.counts[i];
-        Some(ItemStats {
-            day: Day(t.day[i]),
-            plays,
-            timed_plays,
-            streams,
-            completions,
-            skips,
-            listener_days,
-            plays_decayed: t.decayed[i],
-        })
+        self.stats.through(item_row, through)
     }
 
     /// Names of the markets with plays, ascending; the empty name is "unknown".
@@ -412,6 +460,7 @@ impl Snapshot {
     pub fn examples_from(&self) -> ExamplesFrom {
         match &self.examples {
             ExampleStore::Owned(from, _) => *from,
+            ExampleStore::Files(_) => self.manifest.examples_from,
         }
     }
 
@@ -422,15 +471,14 @@ impl Snapshot {
     pub fn examples(&self) -> Result<Examples, DataError> {
         match &self.examples {
             ExampleStore::Owned(_, examples) => Ok((**examples).clone()),
+            ExampleStore::Files(dir) => example_files::load(dir, &self.manifest),
         }
     }
 
     /// First and last moment a play began; `None` without dated plays.
     #[must_use]
     pub fn time_range(&self) -> Option<(TimestampMs, TimestampMs)> {
-        let first = self.plays.occurred_at.iter().min()?;
-        let last = self.plays.occurred_at.iter().max()?;
-        Some((TimestampMs(*first), TimestampMs(*last)))
+        self.manifest.time_range
     }
 }
 

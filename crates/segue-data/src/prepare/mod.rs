@@ -1,0 +1,467 @@
+//! `prepare`: from the event log to an immutable snapshot.
+//!
+//! 1. **scan**: log rows become fixed-width records, spread over 256 files by user bucket;
+//! 2. **resolve**: ids become rows in key order, facts become arrays;
+//! 3. **fold**: each bucket is sorted by `(user, known_at, event)` and goes once through enrich,
+//!    all folds and all labels; buckets share nothing and run on as many threads as there are;
+//! 4. **aggregate**: sums over the packed plays, by item, market and pair;
+//! 5. **write**: training rows get their item columns as of the day before, the manifest gets a
+//!    hash of everything, the folder its name.
+//!
+//! Memory is bounded by the largest bucket times the threads, plus tables whose size is that of
+//! the result (ids, item statistics); every other step has a fixed budget and makes more passes.
+//! A listener's own events are held together while they are folded.
+
+mod bucket;
+mod intern;
+mod record;
+mod resolve;
+mod scan;
+mod write;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use rayon::prelude::*;
+use segue_types::{Item, Profile, TimestampMs, User};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use self::bucket::BucketPlan;
+use self::resolve::Resolved;
+use self::scan::{Rejects, Scan};
+use self::write::{ExampleSpill, Files, PlayFiles};
+use crate::aggregate::Aggregate;
+use crate::aggregates::co_listens;
+use crate::aggregates::item_stats::ItemStatistics;
+use crate::aggregates::market_plays::MarketPlays;
+use crate::enrich::Enricher;
+use crate::error::DataError;
+use crate::examples::ExamplesFrom;
+use crate::features::FeatureSchema;
+use crate::folds::FoldStates;
+use crate::log::{LogReader, LogRow, N_BUCKETS, PartInfo, Table};
+use crate::progress::Progress;
+use crate::sequences::Sequences;
+use crate::snapshot::column::Column;
+use crate::snapshot::{FORMAT, Manifest, table_file, tables};
+
+/// Settings of [`prepare`].
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrepareConfig {
+    /// Take only events known strictly before this moment (for evaluation); UTC milliseconds.
+    pub until: Option<TimestampMs>,
+    /// Worker threads; 0 takes one per core. The result does not depend on it.
+    pub n_threads: usize,
+    /// Most rows of ranker training data; above it whole requests are sampled by their hash.
+    pub max_example_rows: u64,
+    /// Names of the sources whose scores become columns of the training rows; empty takes those
+    /// that the log's candidates name.
+    pub sources: Vec<String>,
+    /// Whether the finished snapshot becomes `snapshots/current`.
+    pub publish: bool,
+}
+
+impl Default for PrepareConfig {
+    fn default() -> Self {
+        Self { until: None, n_threads: 0, max_example_rows: 2_000_000, sources: Vec::new(), publish: true }
+    }
+}
+
+/// What [`prepare`] did.
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
+pub struct PrepareReport {
+    /// Id of the snapshot, the name of its folder.
+    pub snapshot_id: String,
+    /// Rows by table in the snapshot.
+    pub rows: BTreeMap<String, u64>,
+    /// Events left out, by the name of the reason.
+    pub rejects: BTreeMap<String, u64>,
+    /// What the training rows are made from.
+    pub examples_from: ExamplesFrom,
+    /// Seconds per phase, in order.
+    pub seconds: Vec<(String, f64)>,
+}
+
+/// Tables whose rows are spread by user.
+const SPREAD: [Table; 5] =
+    [Table::Plays, Table::Feedback, Table::Impressions, Table::Slates, Table::Candidates];
+
+/// Builds a snapshot of the log in `home/log` into `home/snapshots/<id>`.
+///
+/// `now` is noted beside the snapshot, in `timings.json`; the snapshot does not depend on it.
+///
+/// # Errors
+/// If the log is missing or damaged, two ids share one key, or the disk is full; nothing is
+/// published then.
+pub fn prepare(
+    home: &Path,
+    config: &PrepareConfig,
+    now: TimestampMs,
+    progress: &dyn Progress,
+) -> Result<PrepareReport, DataError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(config.n_threads).build();
+    let pool = pool.map_err(|e| DataError::Config {
+        setting: "prepare.n_threads",
+        value: format!("{} ({e})", config.n_threads),
+        rule: "the system has to grant that many threads",
+    })?;
+    pool.install(|| Run::new(home, config, progress).run(now))
+}
+
+/// A folder that goes away unless it is kept.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    /// A new folder in `parent`. The process id keeps two runs apart.
+    fn new(parent: &Path, what: &str) -> Result<Self, DataError> {
+        write::folder(parent)?;
+        for n in 0.. {
+            let path = parent.join(format!(".{what}-{}-{n}", std::process::id()));
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(DataError::io(path)(e)),
+            }
+        }
+        unreachable!("one of 2^31 names is free")
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Best effort: names that start with a dot are never read.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// One run.
+struct Run<'a> {
+    home: &'a Path,
+    config: &'a PrepareConfig,
+    progress: &'a dyn Progress,
+    seconds: Vec<(String, f64)>,
+}
+
+impl<'a> Run<'a> {
+    fn new(home: &'a Path, config: &'a PrepareConfig, progress: &'a dyn Progress) -> Self {
+        Self { home, config, progress, seconds: Vec::new() }
+    }
+
+    /// Runs one phase under its name.
+    fn phase<T>(
+        &mut self,
+        name: &str,
+        total: u64,
+        work: impl FnOnce(&dyn Progress) -> Result<T, DataError>,
+    ) -> Result<T, DataError> {
+        if self.progress.is_cancelled() {
+            return Err(DataError::Cancelled);
+        }
+        let start = Instant::now();
+        self.progress.begin(name, Some(total), "steps");
+        let out = work(self.progress);
+        self.progress.end();
+        self.seconds.push((name.to_owned(), start.elapsed().as_secs_f64()));
+        out
+    }
+
+    fn run(&mut self, now: TimestampMs) -> Result<PrepareReport, DataError> {
+        let (home, config) = (self.home, self.config);
+        let log = LogReader::new(home);
+        let days = config.until.map(|t| segue_types::Day(i32::MIN)..=t.day());
+        let mut parts: Vec<PartInfo> = Vec::new();
+        for table in SPREAD {
+            parts.extend(log.parts(table, days.clone())?);
+        }
+        let n_spread = parts.len();
+        for table in [Table::Items, Table::Users, Table::Profiles] {
+            parts.extend(log.parts(table, None)?);
+        }
+        if parts.is_empty() {
+            let (path, hint) = (home.join("log"), "run `segue import` first");
+            return Err(DataError::Missing { what: "event log", path, hint });
+        }
+        let input_xxh3 = input_hash(&parts);
+        let snapshots = home.join("snapshots");
+        let work = Temporary::new(&snapshots, "work")?;
+        let target = Temporary::new(&snapshots, "new")?;
+        let dir = target.0.as_path();
+
+        let scan = Scan::new(&work.0, config.until);
+        let scanned = self.phase("scan", n_spread as u64, |p| scan.run(&parts[..n_spread], p))?;
+        let (resolved, mut profiles) = self.phase("resolve", 1, |_| resolve(&log, &scan, config.until))?;
+        profiles.sort_unstable_by(|a, b| (&a.user_id, &a.item_id).cmp(&(&b.user_id, &b.item_id)));
+
+        let n_of = |table| scanned.rows.get(&table).copied().unwrap_or(0);
+        let (examples_from, n_requests) = match (n_of(Table::Impressions), n_of(Table::Plays)) {
+            (0, 0) => (ExamplesFrom::Nothing, 0),
+            (0, n) => (ExamplesFrom::Plays, n),
+            (n, _) => (ExamplesFrom::Impressions, n),
+        };
+        let sample_bits = (0..63).find(|bits| n_requests >> bits <= config.max_example_rows).unwrap_or(63);
+        let (schema, source_of) = sources(&scan, &config.sources);
+        let plan = BucketPlan {
+            resolved: &resolved,
+            schema: &schema,
+            source_of: &source_of,
+            examples_from,
+            sample_bits,
+        };
+        let mut files = Files::new();
+        let mut plays = PlayFiles::create(dir)?;
+        let mut examples = ExampleSpill::new(&work.0, schema.len());
+        let mut rejects = scanned.rejects;
+        let (mut n_feedback, mut n_impressions) = (0, 0);
+        self.phase("fold", u64::from(N_BUCKETS), |progress| {
+            let at_once = 2 * rayon::current_num_threads() as u32;
+            let buckets: Vec<u32> = (0..N_BUCKETS).collect();
+            for chunk in buckets.chunks(at_once as usize) {
+                let done: Vec<_> = chunk
+                    .par_iter()
+                    .map(|&b| scan.load(b).and_then(|input| bucket::run(&plan, input)))
+                    .collect();
+                for bucket in done {
+                    let bucket = bucket?;
+                    plays.push(&bucket)?;
+                    examples.push(&bucket.examples)?;
+                    for (reason, n) in bucket.rejects {
+                        *rejects.entry(reason).or_default() += n;
+                    }
+                    n_feedback += bucket.n_feedback;
+                    n_impressions += bucket.n_impressions;
+                    progress.advance(1);
+                }
+            }
+            Ok(())
+        })?;
+        let range = plays.range;
+        let has_listened_ms = plays.has_listened_ms;
+        let n_users = resolved.users.len();
+        let n_plays = plays.finish(dir, n_users, &mut files)?;
+
+        let (stats, markets) =
+            self.phase("aggregate", 4, |p| aggregate(dir, &resolved, has_listened_ms, p, &mut files))?;
+        let n_examples = self.phase("write", 1, |_| {
+            let n = examples.finish(dir, &resolved, &stats, &schema, &mut files)?;
+            write::write_column(dir, "items.key.u64", &resolved.item_keys, &mut files)?;
+            write::write_column(dir, "users.key.u128", &resolved.user_keys, &mut files)?;
+            files.insert(
+                "items.parquet".into(),
+                table_file::write(&dir.join("items.parquet"), &resolved.items)?,
+            );
+            files.insert(
+                "users.parquet".into(),
+                table_file::write(&dir.join("users.parquet"), &resolved.users)?,
+            );
+            let path = dir.join("profiles.parquet");
+            files.insert("profiles.parquet".into(), table_file::write(&path, &profiles)?);
+            Ok(n)
+        })?;
+
+        let rows = BTreeMap::from([
+            ("examples".to_owned(), n_examples),
+            ("feedback".to_owned(), n_feedback),
+            ("impressions".to_owned(), n_impressions),
+            ("items".to_owned(), resolved.items.len() as u64),
+            ("plays".to_owned(), n_plays),
+            ("profiles".to_owned(), profiles.len() as u64),
+            ("users".to_owned(), n_users as u64),
+        ]);
+        let mut manifest = Manifest {
+            format: FORMAT,
+            snapshot_id: String::new(),
+            until: config.until,
+            n_items: resolved.items.len() as u64,
+            n_users: n_users as u64,
+            rows: rows.clone(),
+            rejects: names(&rejects),
+            time_range: range.map(|[a, b, _, _]| (TimestampMs(a), TimestampMs(b))),
+            known_range: range.map(|[_, _, c, d]| (TimestampMs(c), TimestampMs(d))),
+            has_listened_ms,
+            examples_from: if n_examples == 0 { ExamplesFrom::Nothing } else { examples_from },
+            example_sample_bits: sample_bits,
+            feature_names: schema.names().to_vec(),
+            versions: versions(),
+            markets,
+            input_xxh3,
+            n_input_parts: parts.len() as u64,
+            files,
+        };
+        manifest.snapshot_id = snapshot_id(&manifest);
+        let id = manifest.snapshot_id.clone();
+        self.publish(&manifest, target, now)?;
+        Ok(PrepareReport {
+            snapshot_id: id,
+            rows,
+            rejects: manifest.rejects,
+            examples_from: manifest.examples_from,
+            seconds: std::mem::take(&mut self.seconds),
+        })
+    }
+
+    /// Gives the finished folder its name, and makes it current if asked to.
+    fn publish(&self, manifest: &Manifest, target: Temporary, now: TimestampMs) -> Result<(), DataError> {
+        let dir = target.0.as_path();
+        let id = &manifest.snapshot_id;
+        let text = serde_json::to_vec_pretty(manifest).map_err(|e| DataError::io(dir)(e.into()))?;
+        durable(&dir.join("manifest.json"), &text)?;
+        let timings = serde_json::json!({ "prepared_at": now.0, "seconds": self.seconds });
+        durable(&dir.join("timings.json"), timings.to_string().as_bytes())?;
+        for name in manifest.files.keys() {
+            if let Some((folder, _)) = name.split_once('/') {
+                write::sync_folder(&dir.join(folder))?;
+            }
+        }
+        write::sync_folder(dir)?;
+        let snapshots = self.home.join("snapshots");
+        let final_dir = snapshots.join(id);
+        // The same rows give the same id: an existing folder already holds them.
+        if !final_dir.join("manifest.json").exists() {
+            if final_dir.exists() {
+                std::fs::remove_dir_all(&final_dir).map_err(DataError::io(&final_dir))?;
+            }
+            std::fs::rename(dir, &final_dir).map_err(DataError::io(&final_dir))?;
+            write::sync_folder(&snapshots)?;
+        }
+        if self.config.publish {
+            let path = snapshots.join(format!(".current-{}", std::process::id()));
+            durable(&path, id.as_bytes())?;
+            std::fs::rename(&path, snapshots.join("current")).map_err(DataError::io(&path))?;
+            write::sync_folder(&snapshots)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a small file and makes it durable.
+fn durable(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
+    use std::io::Write;
+    let mut file = std::fs::File::create(path).map_err(DataError::io(path))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(DataError::io(path))
+}
+
+/// Hash of what was read: parts never change, so their names and sizes are enough.
+fn input_hash(parts: &[PartInfo]) -> String {
+    let mut hash = Xxh3::new();
+    for part in parts {
+        let day = part.day.map_or("-".to_owned(), segue_types::Day::to_iso);
+        hash.update(format!("{}\t{day}\t{}\t{}\n", part.table, part.name, part.n_bytes).as_bytes());
+    }
+    format!("{:032x}", hash.digest128())
+}
+
+/// Hash of the logical rows: of every file's path and content, and of what they were made with.
+fn snapshot_id(manifest: &Manifest) -> String {
+    let mut text = format!("{FORMAT}\n{:?}\n{:?}\n", manifest.until, manifest.versions);
+    for (name, entry) in &manifest.files {
+        text.push_str(&format!("{name}\t{}\n", entry.xxh3));
+    }
+    format!("{:032x}", xxh3_128(text.as_bytes()))
+}
+
+fn versions() -> BTreeMap<String, u16> {
+    let mut out: BTreeMap<String, u16> =
+        FoldStates::versions().into_iter().map(|(name, v)| (name.to_owned(), v)).collect();
+    out.insert("enrich".to_owned(), Enricher::VERSION);
+    out.insert(ItemStatistics::NAME.to_owned(), ItemStatistics::VERSION);
+    out.insert(MarketPlays::NAME.to_owned(), MarketPlays::VERSION);
+    out
+}
+
+fn names(rejects: &Rejects) -> BTreeMap<String, u64> {
+    rejects.iter().map(|(reason, &n)| (reason.as_str().to_owned(), n)).collect()
+}
+
+/// The schema of the training rows, and for each source's number its index there.
+fn sources(scan: &Scan, configured: &[String]) -> (FeatureSchema, Vec<u32>) {
+    let met = scan.sources.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut found: Vec<String> = (0..met.len() as u32).map(|n| met.text(n).to_owned()).collect();
+    found.sort_unstable();
+    let schema = FeatureSchema::new(if configured.is_empty() { &found } else { configured });
+    let source_of = (0..met.len() as u32)
+        .map(|n| schema.source_idx(met.text(n)).map_or(record::NONE, |i| i as u32))
+        .collect();
+    (schema, source_of)
+}
+
+/// Reads the tables without days and gives everything its row.
+fn resolve(
+    log: &LogReader,
+    scan: &Scan,
+    until: Option<TimestampMs>,
+) -> Result<(Resolved, Vec<Profile>), DataError> {
+    let holds = |from: Option<TimestampMs>| until.is_none_or(|t| from.is_none_or(|from| from < t));
+    let mut items: Vec<Item> = all(log)?;
+    items.retain(|i| holds(i.valid_from));
+    let mut users: Vec<User> = all(log)?;
+    users.retain(|u| holds(u.valid_from));
+    let mut profiles: Vec<Profile> = all(log)?;
+    for item in &items {
+        scan.item(&item.item_id, true)?;
+    }
+    for user in &users {
+        scan.user(&user.user_id)?;
+    }
+    for p in &profiles {
+        scan.item(&p.item_id, true)?;
+        scan.user(&p.user_id)?;
+    }
+    // The same pair in two files is one count: the files are parts of one whole.
+    profiles.sort_unstable_by(|a, b| (&a.user_id, &a.item_id).cmp(&(&b.user_id, &b.item_id)));
+    profiles.dedup_by(|next, kept| {
+        let same = next.user_id == kept.user_id && next.item_id == kept.item_id;
+        if same {
+            kept.n_plays = kept.n_plays.saturating_add(next.n_plays);
+        }
+        same
+    });
+    let ids = scan.items.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_item = scan.is_item.lock().unwrap_or_else(PoisonError::into_inner);
+    let user_ids = scan.users.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok((Resolved::new(&ids, &is_item, &items, &user_ids, &users)?, profiles))
+}
+
+fn all<R: LogRow>(log: &LogReader) -> Result<Vec<R>, DataError> {
+    Ok(log.rows::<R>(None)?.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Sums over the packed plays, written as they are done.
+fn aggregate(
+    dir: &Path,
+    resolved: &Resolved,
+    has_listened_ms: bool,
+    progress: &dyn Progress,
+    files: &mut Files,
+) -> Result<(crate::snapshot::StatColumns, Vec<String>), DataError> {
+    let offsets: Column<u64> = write::map(dir, "plays/offsets.u64")?;
+    let item: Column<u32> = write::map(dir, "plays/item.u32")?;
+    let action: Column<u8> = write::map(dir, "plays/action.u8")?;
+    let occurred_at: Column<i64> = write::map(dir, "plays/occurred_at.i64")?;
+    let known_at: Column<i64> = write::map(dir, "plays/known_at.i64")?;
+    let session: Column<u32> = write::map(dir, "plays/session.u32")?;
+    let listened: Column<u32> = write::map(dir, "plays/listened_ms.u32")?;
+    let listened: &[u32] = if has_listened_ms { &listened } else { &[] };
+    let plays = Sequences {
+        offsets: &offsets,
+        item: &item,
+        action: &action,
+        occurred_at: &occurred_at,
+        known_at: &known_at,
+        session: &session,
+        n_items: resolved.items.len() as u32,
+    };
+    write::interactions(dir, &tables::interactions(plays, listened), files)?;
+    progress.advance(1);
+    let stats = tables::stats(plays, listened)?;
+    write::stats(dir, &stats, files)?;
+    progress.advance(1);
+    let markets = tables::markets(plays, &resolved.markets, &resolved.market_of);
+    write::markets(dir, &markets, files)?;
+    progress.advance(1);
+    write::co_listens(dir, &co_listens::top(plays), files)?;
+    progress.advance(1);
+    Ok((stats, markets.names))
+}

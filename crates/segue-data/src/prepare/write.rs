@@ -1,0 +1,287 @@
+//! Writing the folder of a snapshot.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::bucket::{BucketOutput, ExampleRows};
+use super::resolve::Resolved;
+use crate::codec::{Put, Take};
+use crate::error::DataError;
+use crate::examples::Examples;
+use crate::features::{FeatureSchema, aggregates_day};
+use crate::snapshot::column::{Column, ColumnWriter, FileEntry, Pod};
+use crate::snapshot::{CoListenColumns, InteractionColumns, MarketColumns, StatColumns, example_files};
+use segue_types::{Day, TimestampMs};
+
+/// Files written so far, by path within the folder.
+pub(crate) type Files = BTreeMap<String, FileEntry>;
+
+/// Creates a folder and those above it.
+pub(crate) fn folder(path: &Path) -> Result<(), DataError> {
+    std::fs::create_dir_all(path).map_err(DataError::io(path))
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), DataError> {
+    std::fs::File::open(path).and_then(|f| f.sync_all()).map_err(DataError::io(path))
+}
+
+fn column<T: Pod>(dir: &Path, name: &str, values: &[T], files: &mut Files) -> Result<(), DataError> {
+    let mut writer = ColumnWriter::create(&dir.join(name))?;
+    writer.write(values)?;
+    files.insert(name.to_owned(), writer.finish()?);
+    Ok(())
+}
+
+/// Writes whole columns.
+pub(crate) fn write_column<T: Pod>(
+    dir: &Path,
+    name: &str,
+    values: &[T],
+    files: &mut Files,
+) -> Result<(), DataError> {
+    column(dir, name, values, files)
+}
+
+/// Receives the buckets in order and writes plays and states as they come.
+pub(crate) struct PlayFiles {
+    item: ColumnWriter<u32>,
+    action: ColumnWriter<u8>,
+    occurred_at: ColumnWriter<i64>,
+    known_at: ColumnWriter<i64>,
+    session: ColumnWriter<u32>,
+    listened_ms: ColumnWriter<u32>,
+    states: ColumnWriter<u8>,
+    /// `[n_users + 1]`, filled up to the last user seen.
+    play_offsets: Vec<u64>,
+    state_offsets: Vec<u64>,
+    /// First and last start, first and last moment known, of plays.
+    pub(crate) range: Option<[i64; 4]>,
+    pub(crate) has_listened_ms: bool,
+}
+
+impl PlayFiles {
+    pub(crate) fn create(dir: &Path) -> Result<Self, DataError> {
+        folder(&dir.join("plays"))?;
+        folder(&dir.join("states"))?;
+        Ok(Self {
+            item: ColumnWriter::create(&dir.join("plays/item.u32"))?,
+            action: ColumnWriter::create(&dir.join("plays/action.u8"))?,
+            occurred_at: ColumnWriter::create(&dir.join("plays/occurred_at.i64"))?,
+            known_at: ColumnWriter::create(&dir.join("plays/known_at.i64"))?,
+            session: ColumnWriter::create(&dir.join("plays/session.u32"))?,
+            listened_ms: ColumnWriter::create(&dir.join("plays/listened_ms.u32"))?,
+            states: ColumnWriter::create(&dir.join("states/bytes.u8"))?,
+            play_offsets: vec![0],
+            state_offsets: vec![0],
+            range: None,
+            has_listened_ms: false,
+        })
+    }
+
+    pub(crate) fn push(&mut self, bucket: &BucketOutput) -> Result<(), DataError> {
+        let plays = &bucket.plays;
+        self.item.write(&plays.item)?;
+        self.action.write(&plays.action)?;
+        self.occurred_at.write(&plays.occurred_at)?;
+        self.known_at.write(&plays.known_at)?;
+        self.session.write(&plays.session)?;
+        self.listened_ms.write(&plays.listened_ms)?;
+        self.states.write(&bucket.states)?;
+        self.has_listened_ms |= plays.listened_ms.iter().any(|&ms| ms != u32::MAX);
+        for (&occurred, &known) in plays.occurred_at.iter().zip(&plays.known_at) {
+            let [a, b, c, d] = self.range.unwrap_or([occurred, occurred, known, known]);
+            self.range = Some([a.min(occurred), b.max(occurred), c.min(known), d.max(known)]);
+        }
+        let state_base = self.state_offsets[self.state_offsets.len() - 1];
+        for (&(user, n_plays), &state_end) in bucket.users.iter().zip(&bucket.state_ends) {
+            self.fill(user as usize);
+            self.play_offsets.push(self.play_offsets[user as usize] + n_plays);
+            self.state_offsets.push(state_base + state_end);
+        }
+        Ok(())
+    }
+
+    /// Users up to `user` without events have empty ranges.
+    fn fill(&mut self, user: usize) {
+        for offsets in [&mut self.play_offsets, &mut self.state_offsets] {
+            let last = offsets[offsets.len() - 1];
+            offsets.resize(user + 1, last);
+        }
+    }
+
+    pub(crate) fn finish(mut self, dir: &Path, n_users: usize, files: &mut Files) -> Result<u64, DataError> {
+        self.fill(n_users);
+        let n_plays = self.play_offsets[n_users];
+        column(dir, "plays/offsets.u64", &self.play_offsets, files)?;
+        column(dir, "states/offsets.u64", &self.state_offsets, files)?;
+        for (name, entry) in [
+            ("plays/item.u32", self.item.finish()?),
+            ("plays/action.u8", self.action.finish()?),
+            ("plays/occurred_at.i64", self.occurred_at.finish()?),
+            ("plays/known_at.i64", self.known_at.finish()?),
+            ("plays/session.u32", self.session.finish()?),
+            ("plays/listened_ms.u32", self.listened_ms.finish()?),
+            ("states/bytes.u8", self.states.finish()?),
+        ] {
+            files.insert(name.to_owned(), entry);
+        }
+        Ok(n_plays)
+    }
+}
+
+pub(crate) fn interactions(dir: &Path, t: &InteractionColumns, files: &mut Files) -> Result<(), DataError> {
+    folder(&dir.join("interactions"))?;
+    column(dir, "interactions/offsets.u64", &t.offsets, files)?;
+    column(dir, "interactions/item.u32", &t.item, files)?;
+    column(dir, "interactions/counts.u32x4", &t.counts, files)?;
+    column(dir, "interactions/last_played_at.i64", &t.last_played_at, files)
+}
+
+pub(crate) fn stats(dir: &Path, t: &StatColumns, files: &mut Files) -> Result<(), DataError> {
+    folder(&dir.join("item_stats"))?;
+    column(dir, "item_stats/offsets.u64", &t.offsets, files)?;
+    column(dir, "item_stats/day.i32", &t.day, files)?;
+    column(dir, "item_stats/counts.u32x6", &t.counts, files)?;
+    column(dir, "item_stats/plays_decayed.f32", &t.decayed, files)
+}
+
+pub(crate) fn markets(dir: &Path, t: &MarketColumns, files: &mut Files) -> Result<(), DataError> {
+    folder(&dir.join("market_plays"))?;
+    column(dir, "market_plays/day_offsets.u64", &t.day_offsets, files)?;
+    column(dir, "market_plays/day.i32", &t.day, files)?;
+    column(dir, "market_plays/item_offsets.u64", &t.item_offsets, files)?;
+    column(dir, "market_plays/item.u32", &t.item, files)?;
+    column(dir, "market_plays/plays.u32", &t.plays, files)
+}
+
+pub(crate) fn co_listens(dir: &Path, t: &CoListenColumns, files: &mut Files) -> Result<(), DataError> {
+    folder(&dir.join("co_listens"))?;
+    column(dir, "co_listens/offsets.u64", &t.offsets, files)?;
+    column(dir, "co_listens/item.u32", &t.item, files)?;
+    column(dir, "co_listens/count.u32", &t.count, files)
+}
+
+/// Maps a column just written.
+pub(crate) fn map<T: Pod>(dir: &Path, name: &str) -> Result<Column<T>, DataError> {
+    Column::open(&dir.join(name))
+}
+
+/// Training rows waiting by day, spilled to files.
+pub(crate) struct ExampleSpill {
+    folder: PathBuf,
+    n_features: usize,
+    waiting: BTreeMap<i32, Vec<u8>>,
+    n_bytes: usize,
+    days: std::collections::BTreeSet<i32>,
+}
+
+/// Bytes of waiting rows before they go to disk.
+const SPILL_BYTES: usize = 32 << 20;
+
+impl ExampleSpill {
+    pub(crate) fn new(folder: &Path, n_features: usize) -> Self {
+        Self {
+            folder: folder.to_path_buf(),
+            n_features,
+            waiting: BTreeMap::new(),
+            n_bytes: 0,
+            days: std::collections::BTreeSet::new(),
+        }
+    }
+
+    fn path(&self, day: i32) -> PathBuf {
+        self.folder.join(format!("examples-{day}"))
+    }
+
+    pub(crate) fn push(&mut self, rows: &ExampleRows) -> Result<(), DataError> {
+        for row in 0..rows.group.len() {
+            let day = TimestampMs(rows.requested_at[row]).day().0;
+            let out = self.waiting.entry(day).or_default();
+            let before = out.len();
+            out.put_u64(rows.group[row]);
+            out.put_i64(rows.requested_at[row]);
+            out.put_u32(rows.user[row]);
+            out.put_u32(rows.item[row]);
+            out.put_u32(rows.position[row]);
+            out.put_u64(rows.prefix_propensity[row].to_bits());
+            let values = &rows.values[row * self.n_features..(row + 1) * self.n_features];
+            for v in rows.labels[row].iter().chain(values) {
+                out.put_u32(v.to_bits());
+            }
+            self.n_bytes += out.len() - before;
+        }
+        if self.n_bytes >= SPILL_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), DataError> {
+        use std::io::Write;
+        for (day, bytes) in std::mem::take(&mut self.waiting) {
+            let path = self.path(day);
+            let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+            file.and_then(|mut f| f.write_all(&bytes)).map_err(DataError::io(&path))?;
+            self.days.insert(day);
+        }
+        self.n_bytes = 0;
+        Ok(())
+    }
+
+    /// Fills the item columns as of the day before each request and writes a file per day.
+    pub(crate) fn finish(
+        mut self,
+        dir: &Path,
+        resolved: &Resolved,
+        stats: &StatColumns,
+        schema: &FeatureSchema,
+        files: &mut Files,
+    ) -> Result<u64, DataError> {
+        self.flush()?;
+        let mut n_rows = 0;
+        if !self.days.is_empty() {
+            folder(&dir.join("examples"))?;
+        }
+        for &day in &self.days {
+            let path = self.path(day);
+            let bytes = std::fs::read(&path).map_err(DataError::io(&path))?;
+            let rows = self
+                .decode(&bytes, schema)
+                .ok_or_else(|| DataError::corrupt(&path, "whole rows", "a torn one"))?;
+            let rows = fill(rows, resolved, stats, schema);
+            n_rows += rows.len() as u64;
+            let name = format!("examples/day={}.parquet", Day(day).to_iso());
+            files.insert(name.clone(), example_files::write(&dir.join(&name), &rows)?);
+        }
+        Ok(n_rows)
+    }
+
+    fn decode(&self, bytes: &[u8], schema: &FeatureSchema) -> Option<Examples> {
+        let mut out = Examples { feature_names: schema.names().to_vec(), ..Examples::default() };
+        let mut t = Take(bytes);
+        while t.end().is_none() {
+            out.group.push(t.u64()?);
+            out.requested_at.push(t.i64()?);
+            out.user.push(t.u32()?);
+            out.item.push(t.u32()?);
+            out.position.push(t.u32()?);
+            out.prefix_propensity.push(f64::from_bits(t.u64()?));
+            for label in &mut out.labels {
+                label.push(f32::from_bits(t.u32()?));
+            }
+            for _ in 0..self.n_features {
+                out.values.push(f32::from_bits(t.u32()?));
+            }
+        }
+        Some(out)
+    }
+}
+
+fn fill(mut rows: Examples, resolved: &Resolved, stats: &StatColumns, schema: &FeatureSchema) -> Examples {
+    for row in 0..rows.len() {
+        let (item, as_of) = (rows.item[row], TimestampMs(rows.requested_at[row]));
+        let known = stats.through(item, aggregates_day(as_of));
+        let n = schema.len();
+        let values = &mut rows.values[row * n..(row + 1) * n];
+        schema.fill_item(known, &resolved.facts(item, as_of), as_of, values);
+    }
+    rows
+}

@@ -1,0 +1,150 @@
+//! Columns of a snapshot: flat little-endian files, memory-mapped on reading.
+
+use std::fs::File;
+use std::io::Write;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::error::DataError;
+
+/// Plain numbers whose bytes in memory are their bytes on disk.
+///
+/// # Safety
+/// Every bit pattern of `size_of::<Self>()` bytes must be a value, without padding.
+pub(crate) unsafe trait Pod: Copy + Send + Sync + 'static {}
+
+macro_rules! pod {
+    ($($t:ty),+) => {$(
+        // SAFETY: integers, floats and arrays of them have no padding and no invalid bit pattern.
+        unsafe impl Pod for $t {}
+    )+};
+}
+pod!(u8, u32, i32, f32, u64, i64, u128, [u32; 4], [u32; 6]);
+
+/// The bytes of a slice of plain numbers, as they are in memory.
+pub(crate) fn bytes_of<T: Pod>(values: &[T]) -> &[u8] {
+    // SAFETY: `Pod` has no padding, so every byte is initialised; `u8` has no alignment; the
+    // length is the slice's size in bytes and the borrow keeps it alive.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// A column: memory-mapped from its file, or owned.
+#[derive(Debug)]
+pub(crate) enum Column<T> {
+    /// In memory.
+    Owned(Vec<T>),
+    /// On disk; the length is a multiple of the width and the start is page-aligned.
+    Mapped(Mmap),
+}
+
+impl<T> Default for Column<T> {
+    fn default() -> Self {
+        Self::Owned(Vec::new())
+    }
+}
+
+impl<T: Pod> Deref for Column<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Owned(values) => values,
+            Self::Mapped(map) => {
+                // SAFETY: `open` checked that the length is a multiple of the width and the start
+                // aligned; `Pod` takes any bytes; the map lives as long as `self`. Files of a
+                // snapshot are never changed after their rename, which is what a map relies on.
+                unsafe { std::slice::from_raw_parts(map.as_ptr().cast(), map.len() / size_of::<T>()) }
+            }
+        }
+    }
+}
+
+impl<T: Pod> Column<T> {
+    /// Maps the column in `path`.
+    pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
+        let file = File::open(path).map_err(DataError::io(path))?;
+        let n_bytes = file.metadata().map_err(DataError::io(path))?.len();
+        if n_bytes == 0 {
+            return Ok(Self::default());
+        }
+        let width = size_of::<T>() as u64;
+        if n_bytes % width != 0 {
+            let expected = format!("a multiple of {width} bytes");
+            return Err(DataError::corrupt(path, expected, format!("{n_bytes} bytes")));
+        }
+        // SAFETY: see `deref`: snapshot files are written under a temporary name and immutable.
+        let map = unsafe { Mmap::map(&file) }.map_err(DataError::io(path))?;
+        if !(map.as_ptr() as usize).is_multiple_of(align_of::<T>()) {
+            return Err(DataError::corrupt(path, "a page-aligned map", "an unaligned one"));
+        }
+        Ok(Self::Mapped(map))
+    }
+}
+
+/// What the manifest keeps of a file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FileEntry {
+    /// Size.
+    pub n_bytes: u64,
+    /// xxh3 of the content, hexadecimal.
+    pub xxh3: String,
+}
+
+impl FileEntry {
+    /// Size and hash of a file.
+    pub(crate) fn of(path: &Path) -> Result<Self, DataError> {
+        let column: Column<u8> = Column::open(path)?;
+        Ok(Self {
+            n_bytes: column.len() as u64,
+            xxh3: format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&column)),
+        })
+    }
+}
+
+/// Writes one column, hashing as it goes.
+pub(crate) struct ColumnWriter<T> {
+    path: PathBuf,
+    file: File,
+    buffer: Vec<u8>,
+    hash: Xxh3,
+    n_bytes: u64,
+    of: std::marker::PhantomData<T>,
+}
+
+impl<T: Pod> ColumnWriter<T> {
+    pub(crate) fn create(path: &Path) -> Result<Self, DataError> {
+        Ok(Self {
+            path: path.to_path_buf(),
+            file: File::create(path).map_err(DataError::io(path))?,
+            buffer: Vec::new(),
+            hash: Xxh3::new(),
+            n_bytes: 0,
+            of: std::marker::PhantomData,
+        })
+    }
+
+    pub(crate) fn write(&mut self, values: &[T]) -> Result<(), DataError> {
+        let bytes = bytes_of(values);
+        self.hash.update(bytes);
+        self.n_bytes += bytes.len() as u64;
+        if self.buffer.len() + bytes.len() > 1 << 20 {
+            self.file.write_all(&self.buffer).map_err(DataError::io(&self.path))?;
+            self.buffer.clear();
+            if bytes.len() > 1 << 18 {
+                return self.file.write_all(bytes).map_err(DataError::io(&self.path));
+            }
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Makes the file durable.
+    pub(crate) fn finish(mut self) -> Result<FileEntry, DataError> {
+        self.file.write_all(&self.buffer).map_err(DataError::io(&self.path))?;
+        self.file.sync_all().map_err(DataError::io(&self.path))?;
+        Ok(FileEntry { n_bytes: self.n_bytes, xxh3: format!("{:032x}", self.hash.digest128()) })
+    }
+}

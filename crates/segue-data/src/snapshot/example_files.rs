@@ -1,0 +1,128 @@
+//! The ranker's training rows on disk: one Parquet file per day of the request.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float32Array, Float64Array, Int64Array, RecordBatch, UInt32Array, UInt64Array,
+};
+use arrow::datatypes::{
+    DataType, Field, Float32Type, Float64Type, Int64Type, Schema, SchemaRef, UInt32Type, UInt64Type,
+};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::Manifest;
+use super::column::FileEntry;
+use super::table_file::{parquet_error, properties};
+use crate::error::DataError;
+use crate::examples::{Examples, HEADS};
+
+/// Columns before the labels and features.
+const HEAD: [(&str, DataType); 6] = [
+    ("group", DataType::UInt64),
+    ("requested_at", DataType::Int64),
+    ("user_row", DataType::UInt32),
+    ("item_row", DataType::UInt32),
+    ("position", DataType::UInt32),
+    ("prefix_propensity", DataType::Float64),
+];
+
+/// Rows per batch and row group.
+const BATCH_ROWS: usize = 64 << 10;
+
+fn schema(feature_names: &[String]) -> SchemaRef {
+    let mut fields: Vec<Field> = HEAD.iter().map(|(name, t)| Field::new(*name, t.clone(), false)).collect();
+    fields.extend(HEADS.iter().map(|h| Field::new(format!("label.{h}"), DataType::Float32, false)));
+    fields.extend(feature_names.iter().map(|n| Field::new(n, DataType::Float32, false)));
+    Arc::new(Schema::new(fields))
+}
+
+/// Writes the rows of one day.
+pub(crate) fn write(path: &Path, rows: &Examples) -> Result<FileEntry, DataError> {
+    let schema = schema(&rows.feature_names);
+    let file = File::create(path).map_err(DataError::io(path))?;
+    let sync = file.try_clone().map_err(DataError::io(path))?;
+    let mut writer =
+        ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties())).map_err(parquet_error(path))?;
+    let n_features = rows.feature_names.len();
+    for from in (0..rows.len()).step_by(BATCH_ROWS) {
+        let range = from..(from + BATCH_ROWS).min(rows.len());
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(UInt64Array::from(rows.group[range.clone()].to_vec())),
+            Arc::new(Int64Array::from(rows.requested_at[range.clone()].to_vec())),
+            Arc::new(UInt32Array::from(rows.user[range.clone()].to_vec())),
+            Arc::new(UInt32Array::from(rows.item[range.clone()].to_vec())),
+            Arc::new(UInt32Array::from(rows.position[range.clone()].to_vec())),
+            Arc::new(Float64Array::from(rows.prefix_propensity[range.clone()].to_vec())),
+        ];
+        for label in &rows.labels {
+            columns.push(Arc::new(Float32Array::from(label[range.clone()].to_vec())));
+        }
+        for f in 0..n_features {
+            let values: Vec<f32> = range.clone().map(|r| rows.values[r * n_features + f]).collect();
+            columns.push(Arc::new(Float32Array::from(values)));
+        }
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns)
+            .map_err(|e| DataError::corrupt(path, "columns of one length", e))?;
+        writer.write(&batch).map_err(parquet_error(path))?;
+    }
+    writer.close().map_err(parquet_error(path))?;
+    sync.sync_all().map_err(DataError::io(path))?;
+    FileEntry::of(path)
+}
+
+/// Loads all days, in order.
+pub(crate) fn load(dir: &Path, manifest: &Manifest) -> Result<Examples, DataError> {
+    let mut out = Examples { feature_names: manifest.feature_names.clone(), ..Examples::default() };
+    let n_features = out.feature_names.len();
+    let want = schema(&out.feature_names);
+    for name in manifest.files.keys().filter(|name| name.starts_with("examples/")) {
+        let path = dir.join(name);
+        let file = File::open(&path).map_err(DataError::io(&path))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+            .map_err(parquet_error(&path))?
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(parquet_error(&path))?;
+        for batch in reader {
+            let batch = batch.map_err(|e| DataError::corrupt(&path, "a readable batch", e))?;
+            if batch.schema().fields() != want.fields() {
+                let got = batch.schema().fields().len();
+                let expected = format!("the {} columns of the manifest", want.fields().len());
+                return Err(DataError::corrupt(&path, expected, format!("{got} columns or other names")));
+            }
+            let columns = batch.columns();
+            out.group.extend(columns[0].as_primitive::<UInt64Type>().values());
+            out.requested_at.extend(columns[1].as_primitive::<Int64Type>().values());
+            for (column, rows, limit) in [
+                (2, &mut out.user, manifest.n_users),
+                (3, &mut out.item, manifest.n_items),
+                (4, &mut out.position, u64::from(u32::MAX) + 1),
+            ] {
+                let values = columns[column].as_primitive::<UInt32Type>().values();
+                if let Some(&bad) = values.iter().find(|&&v| u64::from(v) >= limit) {
+                    let expected = format!("rows below {limit}");
+                    return Err(DataError::corrupt(&path, expected, format!("row {bad}")));
+                }
+                rows.extend(values);
+            }
+            out.prefix_propensity.extend(columns[5].as_primitive::<Float64Type>().values());
+            for (label, column) in out.labels.iter_mut().zip(&columns[HEAD.len()..]) {
+                label.extend(column.as_primitive::<Float32Type>().values());
+            }
+            let features: Vec<&Float32Array> =
+                columns[HEAD.len() + HEADS.len()..].iter().map(|c| c.as_primitive()).collect();
+            let from = out.values.len();
+            out.values.resize(from + batch.num_rows() * n_features, f32::NAN);
+            for (f, column) in features.iter().enumerate() {
+                for (row, &v) in column.values().iter().enumerate() {
+                    out.values[from + row * n_features + f] = v;
+                }
+            }
+            debug_assert!(features.iter().all(|c| c.null_count() == 0));
+        }
+    }
+    Ok(out)
+}

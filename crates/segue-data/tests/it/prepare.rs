@@ -1,0 +1,413 @@
+//! `prepare` from a written log: what was served is what was learned from, same bytes for any
+//! number of threads, nothing from after `until`, damaged snapshots refused.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use proptest::prelude::*;
+use segue_data::enrich::slate_key;
+use segue_data::features::aggregates_day;
+use segue_data::log::{LogWriter, WriterOptions};
+use segue_data::progress::NoProgress;
+use segue_data::{
+    Catalogue, ExamplesFrom, FeatureInput, FeatureSchema, ItemCatalogue, PrepareConfig, Snapshot, UserState,
+    prepare,
+};
+use segue_types::{
+    DAY_MS, Day, EndReason, Event, Feedback, FeedbackKind, HOUR_MS, Impression, Item, ItemKey, MINUTE_MS,
+    Play, TimestampMs, User, UserKey,
+};
+
+const NOW: TimestampMs = TimestampMs(1_800_000_000_000);
+const START: i64 = 1_700_000_000_000;
+
+fn write_log(home: &Path, events: &[Event], items: &[Item], users: &[User], n_imports: usize) {
+    // Several imports: parts overlap in time, as with late deliveries.
+    for import in 0..n_imports {
+        let mut writer = LogWriter::new(home, &format!("t{import}"), WriterOptions::default()).unwrap();
+        let part: Vec<Event> = events.iter().skip(import).step_by(n_imports).cloned().collect();
+        writer.write_events(&part).unwrap();
+        if import == 0 {
+            writer.write(items).unwrap();
+            writer.write(users).unwrap();
+        }
+        writer.finish(TimestampMs(NOW.0 + import as i64), &format!("import{import}"), false).unwrap();
+    }
+}
+
+fn run(home: &Path, config: &PrepareConfig) -> Snapshot {
+    let report = prepare(home, config, NOW, &NoProgress).unwrap();
+    let snapshot = Snapshot::open_current(home).unwrap();
+    assert_eq!(snapshot.id(), report.snapshot_id);
+    snapshot
+}
+
+fn catalogue() -> Vec<Item> {
+    (0..8)
+        .map(|i| Item {
+            artist_ids: if i == 7 { Vec::new() } else { vec![format!("artist{}", i % 3)] },
+            tags: vec![format!("tag{}", i % 2)],
+            duration_ms: (i % 4 != 3).then_some(60_000 + i * 20_000),
+            release_day: Some(Day(19_000 + i as i32)),
+            // One item changes its artist half-way.
+            valid_from: None,
+            ..Item::new(&format!("i{i}"))
+        })
+        .chain([Item {
+            artist_ids: vec!["artist9".into()],
+            duration_ms: Some(99_000),
+            valid_from: Some(TimestampMs(START + DAY_MS)),
+            ..Item::new("i1")
+        }])
+        .collect()
+}
+
+/// One random thing that happens to a listener.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Item, listened, end reason, minutes until the server hears of it.
+    Play(u8, Option<i64>, Option<EndReason>, i64),
+    Feedback(u8, FeedbackKind),
+    /// A slate of items; how many of them are played at once.
+    Slate(Vec<u8>, u8),
+    /// An earlier event is sent again.
+    Again(u8),
+    /// Minutes pass.
+    Wait(i64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let end = prop::option::of(prop::sample::select(EndReason::ALL));
+    prop_oneof![
+        4 => (0..9_u8, prop::option::of(0..200_000_i64), end, prop_oneof![Just(0), Just(1), 0..3_000_i64])
+            .prop_map(|(i, l, e, d)| Step::Play(i, l, e, d)),
+        1 => (0..9_u8, prop::sample::select(FeedbackKind::ALL)).prop_map(|(i, k)| Step::Feedback(i, k)),
+        2 => (prop::collection::vec(0..9_u8, 1..5), 0..3_u8).prop_map(|(s, n)| Step::Slate(s, n)),
+        1 => any::<u8>().prop_map(Step::Again),
+        2 => prop_oneof![0..10_i64, 20..40_i64, 60..2_000_i64].prop_map(Step::Wait),
+    ]
+}
+
+/// A request the server answered: who asked, when, the slate, its items, features as served.
+struct Served {
+    user: String,
+    at: TimestampMs,
+    slate: String,
+    item: String,
+    position: u32,
+    features: Vec<f32>,
+}
+
+/// Plays the steps against online states: what the server would hold, serve and log.
+struct Server {
+    states: BTreeMap<String, UserState>,
+    catalogue: ItemCatalogue,
+    schema: FeatureSchema,
+    events: Vec<Event>,
+    served: Vec<Served>,
+    clock: i64,
+    n: u32,
+}
+
+impl Server {
+    fn receive(&mut self, mut event: Event) {
+        let state = self.states.entry(event.user_id().to_owned()).or_default();
+        let at = state.next_known_at(TimestampMs(self.clock));
+        event.set_received_at(at);
+        // Duplicates reach the log, too: the server may have crashed between the two.
+        let _ = state.update(&event, &self.catalogue);
+        self.events.push(event);
+    }
+
+    fn id(&mut self) -> String {
+        self.n += 1;
+        format!("e{}", self.n)
+    }
+
+    fn step(&mut self, user: &str, step: &Step) {
+        match step {
+            Step::Wait(minutes) => self.clock += minutes * MINUTE_MS,
+            Step::Play(item, listened, end, delay) => {
+                let id = self.id();
+                // A late arrival began long before it is heard of.
+                let began = TimestampMs(self.clock - delay * MINUTE_MS);
+                let play = Play {
+                    listened_ms: *listened,
+                    end_reason: *end,
+                    ..Play::new(&id, user, &format!("i{item}"), began)
+                };
+                self.receive(Event::Play(play));
+            }
+            Step::Feedback(item, kind) => {
+                let event_id = self.id();
+                self.receive(Event::Feedback(Feedback {
+                    event_id,
+                    user_id: user.to_owned(),
+                    target_id: format!("i{item}"),
+                    kind: *kind,
+                    occurred_at: TimestampMs(self.clock),
+                    received_at: None,
+                    slate_id: None,
+                    position: None,
+                }));
+            }
+            Step::Again(which) => {
+                let mine: Vec<Event> = self.events.iter().filter(|e| e.user_id() == user).cloned().collect();
+                if !mine.is_empty() {
+                    self.receive(mine[usize::from(*which) % mine.len()].clone());
+                }
+            }
+            Step::Slate(items, n_played) => self.slate(user, items, *n_played),
+        }
+    }
+
+    fn slate(&mut self, user: &str, items: &[u8], n_played: u8) {
+        let slate = self.id();
+        let state = self.states.entry(user.to_owned()).or_default().clone();
+        let at = state.next_known_at(TimestampMs(self.clock));
+        let mut items = items.to_vec();
+        items.dedup();
+        for (position, item) in items.iter().enumerate() {
+            let item = format!("i{item}");
+            let key = ItemKey::of(&item);
+            let facts = self.catalogue.facts(key, at);
+            let mut features = vec![0.0; self.schema.len()];
+            let input =
+                FeatureInput { state: &state, item: key, facts, stats: None, as_of: at, sources: &[] };
+            self.schema.fill(&input, &mut features);
+            let (user, slate) = (user.to_owned(), slate.clone());
+            self.served.push(Served { user, at, slate, item, position: position as u32, features });
+        }
+        for (position, item) in items.iter().enumerate() {
+            let event_id = self.id();
+            self.receive(Event::Impression(Impression {
+                event_id,
+                user_id: user.to_owned(),
+                item_id: format!("i{item}"),
+                slate_id: slate.clone(),
+                shelf_id: None,
+                position: position as u32,
+                shown_at: at,
+                received_at: None,
+                visible_ms: None,
+            }));
+        }
+        for (position, item) in items.iter().enumerate().take(usize::from(n_played)) {
+            let id = self.id();
+            let play = Play {
+                listened_ms: Some(45_000),
+                slate_id: Some(slate.clone()),
+                position: Some(position as u32),
+                ..Play::new(&id, user, &format!("i{item}"), TimestampMs(self.clock))
+            };
+            self.clock += MINUTE_MS;
+            self.receive(Event::Play(play));
+        }
+    }
+}
+
+fn server() -> Server {
+    Server {
+        states: BTreeMap::new(),
+        catalogue: ItemCatalogue::from_items(&catalogue()),
+        schema: FeatureSchema::new::<&str>(&[]),
+        events: Vec::new(),
+        served: Vec::new(),
+        clock: START,
+        n: 0,
+    }
+}
+
+fn bits(row: &[f32]) -> Vec<u32> {
+    row.iter().map(|v| v.to_bits()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Late, doubled and out-of-order arrivals: the features a request was served with are the
+    /// training row's, bit for bit, and the server's states are the snapshot's.
+    #[test]
+    fn what_was_served_is_what_is_learned_from(
+        steps in prop::collection::vec((0..3_u8, step()), 1..80),
+    ) {
+        let mut server = server();
+        for (user, step) in &steps {
+            server.step(&format!("u{user}"), step);
+        }
+        let home = tempfile::tempdir().unwrap();
+        write_log(home.path(), &server.events, &catalogue(), &[], 3);
+        if server.events.is_empty() {
+            return Ok(());
+        }
+        let snapshot = run(home.path(), &PrepareConfig { n_threads: 2, ..PrepareConfig::default() });
+        for (user, state) in &server.states {
+            let row = snapshot.user_row(UserKey::of(user));
+            let offline = row.and_then(|row| snapshot.user_state(row));
+            let is_empty = state.last_known_at().is_none();
+            prop_assert_eq!(offline, (!is_empty).then(|| state.clone()), "state of {}", user);
+        }
+        let examples = snapshot.examples().unwrap();
+        if server.served.is_empty() {
+            return Ok(());
+        }
+        prop_assert_eq!(snapshot.examples_from(), ExamplesFrom::Impressions);
+        let mut n_found = 0;
+        for served in &server.served {
+            let user = snapshot.user_row(UserKey::of(&served.user)).unwrap();
+            let item = snapshot.item_row(ItemKey::of(&served.item)).unwrap();
+            let row = (0..examples.len()).find(|&r| {
+                examples.group[r] == slate_key(&served.slate)
+                    && examples.item[r] == item
+                    && examples.position[r] == served.position
+            });
+            let row = row.expect("every slate was seen at once, so each of its cards is a row");
+            n_found += 1;
+            prop_assert_eq!(examples.user[row], user);
+            prop_assert_eq!(examples.requested_at[row], served.at.0);
+            // The server's aggregates are those of the day before, from this very snapshot.
+            let stats = snapshot.item_stats(item, aggregates_day(served.at));
+            let mut expected = served.features.clone();
+            for (i, name) in server.schema.names().iter().enumerate() {
+                let stats = stats.unwrap_or_default();
+                match name.as_str() {
+                    "item.plays" => expected[i] = stats.plays as f32,
+                    "item.plays_decayed" => {
+                        expected[i] = stats.plays_decayed_at(aggregates_day(served.at));
+                    }
+                    "item.listener_days" => expected[i] = stats.listener_days as f32,
+                    "item.stream_share" | "item.completion_share" | "item.skip_share" => {
+                        expected[i] = examples.features(row)[i];
+                    }
+                    _ => {}
+                }
+            }
+            prop_assert_eq!(bits(examples.features(row)), bits(&expected), "{:?}", server.schema.names());
+        }
+        prop_assert_eq!(n_found, examples.len());
+    }
+}
+
+/// A few hundred events of twenty listeners over five days.
+fn some_events() -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut x = 12_345_u64;
+    let mut random = move |n: u64| {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (x >> 33) % n
+    };
+    for n in 0..600 {
+        let at = START + (random(5 * 24 * 60) as i64) * MINUTE_MS;
+        let play = Play {
+            received_at: Some(TimestampMs(at + 200_000 + (random(50) as i64) * HOUR_MS / 10)),
+            listened_ms: Some(random(200_000) as i64),
+            duration_ms: Some(180_000),
+            end_reason: Some(EndReason::ALL[random(9) as usize]),
+            ..Play::new(
+                &format!("p{n}"),
+                &format!("u{}", random(20)),
+                &format!("i{}", random(12)),
+                TimestampMs(at),
+            )
+        };
+        events.push(Event::Play(play));
+    }
+    events
+}
+
+fn users() -> Vec<User> {
+    (0..20)
+        .map(|u| User {
+            user_id: format!("u{u}"),
+            market: Some(if u % 2 == 0 { "SE" } else { "DE" }.to_owned()),
+            ..User::default()
+        })
+        .collect()
+}
+
+/// Every file of a snapshot but the timings.
+fn content(home: &Path, snapshot: &Snapshot) -> BTreeMap<String, Vec<u8>> {
+    let dir = home.join("snapshots").join(snapshot.id());
+    let names = snapshot.manifest().files.keys().cloned().chain(["manifest.json".to_owned()]);
+    names.map(|name| (name.clone(), std::fs::read(dir.join(&name)).unwrap())).collect()
+}
+
+#[test]
+fn one_and_two_threads_write_the_same_bytes() {
+    let mut all = Vec::new();
+    for n_threads in [1, 2, 3] {
+        let home = tempfile::tempdir().unwrap();
+        write_log(home.path(), &some_events(), &catalogue(), &users(), 2);
+        let snapshot = run(home.path(), &PrepareConfig { n_threads, ..PrepareConfig::default() });
+        all.push(content(home.path(), &snapshot));
+    }
+    assert!(all[0].len() > 20);
+    assert!(all[0] == all[1] && all[1] == all[2]);
+}
+
+#[test]
+fn a_snapshot_until_a_moment_holds_nothing_known_later() {
+    let home = tempfile::tempdir().unwrap();
+    let events = some_events();
+    write_log(home.path(), &events, &[], &users(), 1);
+    let until = TimestampMs(START + 2 * DAY_MS);
+    let config = PrepareConfig { until: Some(until), ..PrepareConfig::default() };
+    let snapshot = run(home.path(), &config);
+    let n_before = events.iter().filter(|e| e.known_at() < until).count();
+    assert!(n_before > 0 && n_before < events.len());
+    assert_eq!(snapshot.sequences().n_plays(), n_before);
+    assert!(snapshot.sequences().known_at.iter().all(|&at| at < until.0));
+    // Popularity by market adds up to the item statistics.
+    let by_market: u64 = ["SE", "DE"]
+        .iter()
+        .flat_map(|m| snapshot.market_days(m, until.day()))
+        .map(|d| d.plays.iter().map(|&n| u64::from(n)).sum::<u64>())
+        .sum();
+    let by_item: u64 = (0..snapshot.n_items())
+        .filter_map(|i| snapshot.item_stats(i, until.day()))
+        .map(|s| u64::from(s.plays))
+        .sum();
+    assert_eq!((by_market, by_item), (n_before as u64, n_before as u64));
+    assert_eq!(snapshot.examples_from(), ExamplesFrom::Plays);
+    assert_eq!(snapshot.examples().unwrap().len(), n_before);
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_with_what_was_expected() {
+    let home = tempfile::tempdir().unwrap();
+    write_log(home.path(), &some_events(), &catalogue(), &users(), 1);
+    let snapshot = run(home.path(), &PrepareConfig::default());
+    let dir = home.path().join("snapshots").join(snapshot.id());
+    let names: Vec<String> = snapshot.manifest().files.keys().cloned().collect();
+    drop(snapshot);
+    for name in names {
+        let path = dir.join(&name);
+        let whole = std::fs::read(&path).unwrap();
+        if whole.is_empty() {
+            continue;
+        }
+        let refused = |bytes: &[u8]| {
+            // A new file: the old one may still be mapped somewhere.
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+            let message = Snapshot::open(&dir).unwrap_err().to_string();
+            assert!(message.contains("expected") && message.contains("got"), "{name}: {message}");
+        };
+        refused(&whole[..whole.len() / 2]);
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 0x40;
+        refused(&flipped);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, &whole).unwrap();
+    }
+    assert!(Snapshot::open(&dir).is_ok());
+}
+
+#[test]
+fn an_empty_home_says_what_to_do_first() {
+    let home = tempfile::tempdir().unwrap();
+    let message = prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap_err().to_string();
+    assert!(message.contains("segue import"), "{message}");
+    let message = Snapshot::open_current(home.path()).unwrap_err().to_string();
+    assert!(message.contains("segue prepare"), "{message}");
+}
