@@ -19,7 +19,7 @@ mod resolve;
 mod scan;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -55,6 +55,8 @@ pub struct PrepareConfig {
     pub until: Option<TimestampMs>,
     /// Worker threads; 0 takes one per core. The result does not depend on it.
     pub n_threads: usize,
+    /// Rebuild everything even where an earlier snapshot could be continued.
+    pub full: bool,
     /// Most rows of ranker training data; above it whole requests are sampled by their hash.
     pub max_example_rows: u64,
     /// Names of the sources whose scores become columns of the training rows; empty takes those
@@ -81,6 +83,10 @@ pub struct PrepareReport {
     pub rejects: BTreeMap<String, u64>,
     /// What the training rows are made from.
     pub examples_from: ExamplesFrom,
+    /// Whether an earlier snapshot was continued.
+    pub incremental: bool,
+    /// Days of log that were read.
+    pub n_days_read: u64,
     /// Seconds per phase, in order.
     pub seconds: Vec<(String, f64)>,
 }
@@ -298,6 +304,8 @@ impl<'a> Run<'a> {
             rows,
             rejects: manifest.rejects,
             examples_from: manifest.examples_from,
+            incremental: false,
+            n_days_read: days_of(&parts[..n_spread]),
             seconds: std::mem::take(&mut self.seconds),
         })
     }
@@ -341,6 +349,11 @@ fn durable(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
     use std::io::Write;
     let mut file = std::fs::File::create(path).map_err(DataError::io(path))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(DataError::io(path))
+}
+
+/// Received days among the parts.
+fn days_of(parts: &[PartInfo]) -> u64 {
+    parts.iter().filter_map(|p| p.day).collect::<BTreeSet<_>>().len() as u64
 }
 
 /// Hash of what was read: parts never change, so their names and sizes are enough.
