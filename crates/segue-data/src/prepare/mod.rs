@@ -68,7 +68,14 @@ pub struct PrepareConfig {
 
 impl Default for PrepareConfig {
     fn default() -> Self {
-        Self { until: None, n_threads: 0, max_example_rows: 2_000_000, sources: Vec::new(), publish: true }
+        Self {
+            until: None,
+            n_threads: 0,
+            full: false,
+            max_example_rows: 2_000_000,
+            sources: Vec::new(),
+            publish: true,
+        }
     }
 }
 
