@@ -75,3 +75,15 @@ pub(crate) fn share(what: &'static str, value: f64) -> Result<f64, StatsError> {
         Err(StatsError::Range { what, value, rule: "it has to be above 0 and below 1" })
     }
 }
+
+/// `value` if it is finite and above 0.
+///
+/// # Errors
+/// [`StatsError::Range`] otherwise.
+pub(crate) fn positive(what: &'static str, value: f64) -> Result<f64, StatsError> {
+    if value > 0.0 && value.is_finite() {
+        Ok(value)
+    } else {
+        Err(StatsError::Range { what, value, rule: "it has to be above 0 and finite" })
+    }
+}

@@ -1,0 +1,3 @@
+//! The statistics as a whole, against published vectors.
+
+mod vectors;
