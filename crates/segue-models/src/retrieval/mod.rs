@@ -28,6 +28,7 @@ macro_rules! recommenders {
 recommenders! {
     decayed_popularity::DecayedPopularity,
     co_listen::CoListen,
+    item_knn::ItemKnn,
     markov::Markov,
     seq_rules::SeqRules,
     pctm::Pctm,
