@@ -166,7 +166,6 @@ impl<'a> Grower<'a> {
     }
 
     /// Replaces a leaf by a node with two leaves: the left keeps the parent's place, the right is last.
-    #[allow(clippy::too_many_arguments)]
     fn divide(
         &mut self,
         rule: &GrowRule<'_>,
