@@ -10,7 +10,12 @@ use include_dir::{Dir, include_dir};
 
 use crate::error::ApiError;
 
-static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../console");
+// The page's own folders by name, not the whole of `console/`: its browser test installs packages
+// beside itself, and those must not end up in the binary.
+static STYLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../console/css");
+static SCRIPTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../console/js");
+static INDEX: &[u8] = include_bytes!("../../../console/index.html");
+static ICON: &[u8] = include_bytes!("../../../console/icon.svg");
 
 /// Nothing may come from elsewhere, and nothing inline: strings from outside stay text.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -34,12 +39,22 @@ impl Console {
         };
         let bytes = match &self.folder {
             Some(folder) => std::fs::read(folder.join(Path::new(path))).ok(),
-            None => EMBEDDED.get_file(path).map(|f| f.contents().to_vec()),
+            None => embedded(path).map(<[u8]>::to_vec),
         };
         match bytes {
             Some(bytes) => (headers(content_type), bytes).into_response(),
             None => ApiError::not_found("page", path).into_response(),
         }
+    }
+}
+
+fn embedded(path: &str) -> Option<&'static [u8]> {
+    match path.split_once('/') {
+        Some(("css", name)) => STYLES.get_file(name).map(include_dir::File::contents),
+        Some(("js", name)) => SCRIPTS.get_file(name).map(include_dir::File::contents),
+        None if path == "index.html" => Some(INDEX),
+        None if path == "icon.svg" => Some(ICON),
+        _ => None,
     }
 }
 
