@@ -131,7 +131,7 @@ impl WorldConfig {
             n_users: 50_000,
             n_items: 100_000,
             n_days: 60,
-            mean_plays_per_day: 7.0,
+            mean_plays_per_day: 7.4,
             ..Self::default()
         }
     }
