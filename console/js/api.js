@@ -17,7 +17,7 @@ export const api = {
   nowPlaying: (request, signal) => post("/v1/now-playing", request, { signal }),
   users: (query, limit, signal) => get(`/v1/users?${new URLSearchParams({ query, limit })}`, { signal }),
   user: (id, signal) => get(`/v1/users/${encodeURIComponent(id)}`, { signal }),
-  similar: (id, signal) => get(`/v1/items/${encodeURIComponent(id)}/similar`, { signal }),
+  similar: (id, k) => get(`/v1/items/${encodeURIComponent(id)}/similar?k=${k}`),
   slate: (id, signal) => get(`/v1/slates/${encodeURIComponent(id)}`, { signal }),
   /** Composes again from the record, or with `recompute` runs the stages again. */
   replay: (id, { recompute = false } = {}) => post(`/v1/slates/${encodeURIComponent(id)}/replay${recompute ? "?recompute=true" : ""}`, {}),

@@ -6,9 +6,12 @@ import { subtitleOf } from "./card.js";
 import { drawCover } from "./cover.js";
 import { itemOf, remember } from "./displays.js";
 import { el, replace } from "./dom.js";
-import { number, probability, words } from "./format.js";
+import { counted, number, probability, words } from "./format.js";
+import { listener } from "./listener.js";
 import { player } from "./player.js";
 import { stateBlock } from "./states.js";
+
+const NEAREST = 100;
 
 /** @param {function(string): void} onPick called with the id of a similar item */
 export function cardPane(record, itemId, onPick) {
@@ -40,7 +43,7 @@ export function cardPane(record, itemId, onPick) {
     row && part("Where it came from", sources(row)),
     row?.heads.length > 0 && part("What the ranker expects", el("dl", { class: "head-list" }, row.heads.map(({ head, probability: p }) => el("div", {}, el("dt", { text: words(head) }), el("dd", {}, bar(p, head)))))),
     row && record.feature_names.length > 0 && part("Features as served", features(record.feature_names, row.features)),
-    part("Often near it", similar(itemId, onPick)),
+    neighbours(record, itemId, onPick),
   );
 }
 
@@ -77,22 +80,38 @@ function features(names, values) {
   );
 }
 
-function similar(itemId, onPick) {
-  const node = el("div", {}, el("p", { class: "page-line", text: "Asking…" }));
-  api.similar(itemId).then(
+/** Its neighbours by a model, and which of the listener's own plays are among them. */
+function neighbours(record, itemId, onPick) {
+  const node = el("div", {}, part("Near it", el("p", { class: "page-line", text: "Asking…" })));
+  api.similar(itemId, NEAREST).then(
     ({ model, items }) => {
       items.forEach(remember);
+      const scores = new Map(items.map((one) => [one.item_id, one.score]));
+      // Only the listener on the page has plays at hand; a record of somebody else has none.
+      const recent = record.slate.user_id && record.slate.user_id === listener.id ? (listener.profile?.recent ?? []) : [];
+      const near = new Map(recent.filter((play) => scores.has(play.item_id)).map((play) => [play.item_id, { ...play, score: scores.get(play.item_id), n: recent.filter((other) => other.item_id === play.item_id).length }]));
+      const plays = [...near.values()].sort((a, b) => b.score * b.n - a.score * a.n || (a.item_id < b.item_id ? -1 : 1));
+      const total = plays.reduce((sum, play) => sum + play.score * play.n, 0);
       replace(
         node,
-        items.length
-          ? [
-              el("p", { class: "page-line", text: `By ${words(model)}, best first.` }),
-              el("ul", { class: "item-rows" }, items.slice(0, 8).map((one) => el("li", {}, el("button", { class: "item-row", type: "button", on: { click: () => onPick(one.item_id) } }, el("span", { class: "cover item-cover" }, drawCover(one)), el("span", { class: "item-text" }, el("span", { class: "item-title", text: one.display.title }), el("span", { class: "item-line", text: subtitleOf(one.display) })), el("span", { class: "item-note", text: number(one.score) }))))),
-            ]
-          : el("p", { class: "page-line", text: "No model knows its neighbours." }),
+        recent.length > 0 &&
+          part(
+            "Plays that speak for it",
+            el("p", { class: "page-line", text: plays.length ? `Of the last ${counted(recent.length, "play")}, those among its ${items.length} nearest by ${words(model)}; the share is nearness times plays.` : `None of the last ${counted(recent.length, "play")} is among its ${items.length} nearest by ${words(model)}.` }),
+            rows(plays.slice(0, 6), (play) => `${Math.round((play.score * play.n * 100) / total)} % · ${counted(play.n, "play")}`, onPick),
+          ),
+        part("Near it", el("p", { class: "page-line", text: items.length ? `By ${words(model)}, best first.` : "No model knows its neighbours." }), rows(items.slice(0, 8), (one) => number(one.score), onPick)),
       );
     },
-    (error) => replace(node, el("p", { class: "page-line", text: error.message })),
+    (error) => replace(node, part("Near it", el("p", { class: "page-line", text: error.status === 404 ? "No model of this deployment knows its neighbours." : error.message }))),
   );
   return node;
+}
+
+function rows(items, note, onPick) {
+  return el(
+    "ul",
+    { class: "item-rows" },
+    items.map((one) => el("li", {}, el("button", { class: "item-row", type: "button", on: { click: () => onPick(one.item_id) } }, el("span", { class: "cover item-cover" }, drawCover(one)), el("span", { class: "item-text" }, el("span", { class: "item-title", text: one.display.title }), el("span", { class: "item-line", text: subtitleOf(one.display) })), el("span", { class: "item-note", text: note(one) })))),
+  );
 }

@@ -215,11 +215,11 @@ const routes = [
       features: [{ name: "user_n_plays_7d", value: Math.min(person.n_plays, 180) }, { name: "user_skip_rate_7d", value: 0.31 }, { name: "user_n_artists_30d", value: Math.min(person.n_plays, 64) }, { name: "user_mean_listened_ms", value: 162_400 }, { name: "user_last_hour_of_day", value: null }],
     };
   }],
-  ["GET", /^\/v1\/items\/([^/]+)\/similar$/, ({ match }) => {
+  ["GET", /^\/v1\/items\/([^/]+)\/similar$/, ({ match, query }) => {
     const id = decodeURIComponent(match[1]);
     const track = TRACK_BY_ID.get(id);
     if (!track) return fail(404, "item_not_found", `no item \`${id}\` in the catalogue`);
-    const items = TRACKS.filter((other) => other !== track && other.artist.genre === track.artist.genre).map((other) => ({ item_id: other.item_id, score: Math.round(noise("sim", id, other.item_id) * 1e4) / 1e4, display: other.display })).sort((a, b) => b.score - a.score).slice(0, 10);
+    const items = TRACKS.filter((other) => other !== track && other.artist.genre === track.artist.genre).map((other) => ({ item_id: other.item_id, score: Math.round(noise("sim", id, other.item_id) * 1e4) / 1e4, display: other.display })).sort((a, b) => b.score - a.score).slice(0, Number(query.get("k") ?? 20));
     return { item_id: id, model: "co_listen", items };
   }],
   ["POST", /^\/v1\/events$/, ({ body }) => {
