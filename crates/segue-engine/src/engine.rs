@@ -121,7 +121,7 @@ impl Engine {
         Self::open_with(home, config, now, runner)
     }
 
-    /// [`open`](Self::open) with a runner of one's own: tests inject a clock through it.
+    /// [`open`](Self::open) with a runner of one's own, which brings its clock.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -130,6 +130,21 @@ impl Engine {
         config: EngineConfig,
         now: TimestampMs,
         runner: Runner,
+    ) -> Result<Self, EngineError> {
+        Self::open_over(home, config, now, runner, open_snapshot(home))
+    }
+
+    /// [`open_with`](Self::open_with) over a snapshot at hand, or a note why there is none, in
+    /// place of the one that `snapshots/current` names.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_over(
+        home: &Path,
+        config: EngineConfig,
+        now: TimestampMs,
+        runner: Runner,
+        snapshot: Result<Arc<Snapshot>, String>,
     ) -> Result<Self, EngineError> {
         config.check()?;
         let state = home.join("state");
@@ -145,7 +160,7 @@ impl Engine {
             token => token,
         };
         let mut notes = Vec::new();
-        let snapshot = open_snapshot(home).map_err(|note| notes.push(note)).ok();
+        let snapshot = snapshot.map_err(|note| notes.push(note)).ok();
         let popularity = popularity_of(snapshot.as_deref(), now, config.serving.popularity_half_life_days);
         let live = Arc::new(Live::new(store, popularity.lists()));
         let base = snapshot.as_ref().map_or_else(Part::default, |s| Part::from_items(s.items()));

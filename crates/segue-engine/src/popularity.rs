@@ -12,8 +12,9 @@ use segue_types::{DAY_MS, ItemKey, TimestampMs};
 
 /// Items kept in a list.
 pub const TOP: usize = 1_000;
-/// A market's list is made again after this many plays.
-const REFRESH_PLAYS: u32 = 500;
+/// A market's list is made again after this many new plays at the latest; a young market's after
+/// a twentieth of its plays.
+const REFRESH_PLAYS: u64 = 500;
 
 /// Lists by market, best first, with decayed plays scaled so that the best is 1. The empty market
 /// holds all plays.
@@ -33,7 +34,8 @@ impl PopularLists {
 #[derive(Debug, Default)]
 struct Market {
     weight: HashMap<ItemKey, f64>,
-    plays_since: u32,
+    plays: u64,
+    plays_since: u64,
 }
 
 /// The counts behind the lists. One writer; readers take [`PopularLists`].
@@ -74,13 +76,15 @@ impl Popularity {
         {
             let market = self.markets.entry(name.to_owned()).or_default();
             *market.weight.entry(item).or_default() += weight;
-            market.plays_since = market.plays_since.saturating_add(n);
+            market.plays += u64::from(n);
+            market.plays_since += u64::from(n);
         }
     }
 
     /// Makes the lists again of markets with enough new plays, or of all that have any.
     pub fn refresh(&mut self, all: bool) {
-        let due = |m: &Market| m.plays_since >= REFRESH_PLAYS || (all && m.plays_since > 0);
+        let enough = |m: &Market| REFRESH_PLAYS.min(1 + m.plays / 20);
+        let due = |m: &Market| m.plays_since >= enough(m) || (all && m.plays_since > 0);
         if !self.markets.values().any(due) {
             return;
         }

@@ -1,0 +1,7 @@
+//! The engine as its callers see it: one home folder, opened, asked, closed and opened again.
+
+mod deployment;
+mod durability;
+mod pages;
+mod replay;
+mod support;

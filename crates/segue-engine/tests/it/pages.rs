@@ -1,0 +1,211 @@
+//! What a listener gets, above all when something is missing: a sensible page, never an error.
+
+use segue_engine::config::ShelfConfig;
+use segue_engine::{Engine, EngineConfig, EngineError};
+use segue_types::api::SlateRequest;
+use segue_types::{FeedbackKind, Item};
+
+use crate::support::*;
+
+#[test]
+fn a_home_without_anything_gives_an_empty_page_with_a_reason() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = Engine::open(home.path(), EngineConfig::default(), NOW).unwrap();
+    for page in [engine.home(&request("nobody"), NOW), engine.now_playing(&request("nobody"), NOW)] {
+        let slate = page.unwrap().slate;
+        assert!(slate.shelves.is_empty());
+        assert!(slate.empty_reason.unwrap().contains("segue prepare"));
+    }
+    assert!(engine.status(NOW).notes.iter().any(|n| n.contains("no snapshot yet")));
+}
+
+#[test]
+fn strangers_and_unknown_listeners_get_what_is_popular() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = open(home.path(), EngineConfig::default());
+    engine
+        .ingest(
+            (0..5).map(|i| play(&format!("e{i}"), "ada", 7, i * 300_000, 190_000)).collect(),
+            NOW.plus_ms(9_000_000),
+        )
+        .unwrap();
+    for asked in [SlateRequest::default(), request("never seen")] {
+        let slate = engine.home(&asked, NOW.plus_ms(9_000_000)).unwrap().slate;
+        let cards = all_cards(&slate);
+        assert!(cards.contains(&"t7"), "{cards:?}");
+        assert!(slate.empty_reason.is_none());
+    }
+    assert!(!engine.user("never seen", NOW).unwrap().is_known);
+}
+
+#[test]
+fn the_next_page_reflects_plays_and_hides_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = open(home.path(), EngineConfig::default());
+    engine
+        .ingest(
+            vec![play("e1", "ada", 5, 0, 190_000), play("e2", "ada", 6, 200_000, 3_000)],
+            NOW.plus_ms(300_000),
+        )
+        .unwrap();
+    let slate = engine.home(&request("ada"), NOW.plus_ms(300_000)).unwrap().slate;
+    assert_eq!(shelf(&slate, "jump_back_in"), ["t5"], "the skipped track does not come back");
+    let user = engine.user("ada", NOW.plus_ms(300_000)).unwrap();
+    assert_eq!((user.n_plays, user.state_offset, user.recent.len()), (2, 2, 2));
+    assert_eq!(user.recent[0].display.title, "Track 6");
+    engine
+        .ingest(vec![feedback("e3", "ada", "t5", FeedbackKind::Hide, 400_000)], NOW.plus_ms(400_000))
+        .unwrap();
+    engine
+        .ingest(vec![feedback("e4", "ada", "artist-1", FeedbackKind::Hide, 400_000)], NOW.plus_ms(400_000))
+        .unwrap();
+    let slate = engine.home(&request("ada"), NOW.plus_ms(400_000)).unwrap().slate;
+    let cards = all_cards(&slate);
+    assert!(!cards.contains(&"t5"));
+    assert!(
+        cards.iter().all(|id| id[1..].parse::<usize>().unwrap() % 8 != 1),
+        "artist-1 is hidden: {cards:?}"
+    );
+    let kinds: Vec<_> =
+        engine.user("ada", NOW).unwrap().feedback.into_iter().map(|f| f.display.title).collect();
+    assert_eq!(kinds, ["Artist 1", "Track 5"]);
+}
+
+#[test]
+fn explicit_market_and_consent_are_kept_whatever_the_configuration_says() {
+    let home = tempfile::tempdir().unwrap();
+    let mut config = EngineConfig::default();
+    config.surface.home.filters.clear();
+    let engine = open(home.path(), config);
+    let is_explicit = |id: &&str| id[1..].parse::<usize>().unwrap() % 10 == 3;
+    let cards = |user: &str| {
+        let slate = engine.home(&SlateRequest { limit: Some(40), ..request(user) }, NOW).unwrap().slate;
+        all_cards(&slate).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(cards("ada").iter().any(|id| is_explicit(&id.as_str())));
+    assert!(!cards("kid").iter().any(|id| is_explicit(&id.as_str())));
+    engine.put_items(vec![Item { markets: vec!["DE".to_owned()], ..item(2) }], NOW).unwrap();
+    assert!(!cards("ada").contains(&"t2".to_owned()));
+    let in_germany = SlateRequest { market: Some("DE".to_owned()), limit: Some(40), ..request("ada") };
+    let slate = engine.home(&in_germany, NOW).unwrap().slate;
+    assert!(all_cards(&slate).contains(&"t2"));
+    // Without consent the history is not looked at: no shelf is personal.
+    engine.ingest(vec![play("e1", "bo", 5, 0, 190_000)], NOW).unwrap();
+    let slate = engine.home(&request("bo"), NOW).unwrap().slate;
+    assert!(slate.shelves.iter().flat_map(|s| &s.cards).all(|card| card.source == "popular"), "{slate:?}");
+}
+
+#[test]
+fn a_put_item_is_on_the_next_page_and_a_withdrawn_one_is_not() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = open(home.path(), EngineConfig::default());
+    let new = Item { release_day: Some(NOW.day()), artist_ids: vec!["artist-5".to_owned()], ..item(99) };
+    engine.ingest(vec![play("e1", "ada", 5, 0, 190_000)], NOW).unwrap();
+    assert_eq!(engine.put_items(vec![new], NOW).unwrap().n_accepted, 1);
+    let slate = engine.home(&request("ada"), NOW).unwrap().slate;
+    assert!(shelf(&slate, "new_from_artists").contains(&"t99"), "{slate:?}");
+    engine
+        .put_items(vec![Item { available: false, valid_from: Some(NOW.plus_ms(10)), ..item(99) }], NOW)
+        .unwrap();
+    let slate = engine.home(&request("ada"), NOW.plus_ms(20)).unwrap().slate;
+    assert!(!all_cards(&slate).contains(&"t99"));
+}
+
+#[test]
+fn a_market_without_items_gets_an_empty_page_that_names_it() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = Engine::open(home.path(), EngineConfig::default(), NOW).unwrap();
+    engine.put_items(vec![Item { markets: vec!["DE".to_owned()], ..item(1) }], NOW).unwrap();
+    let asked = SlateRequest { market: Some("JP".to_owned()), ..SlateRequest::default() };
+    let slate = engine.home(&asked, NOW).unwrap().slate;
+    assert!(slate.empty_reason.unwrap().contains("market `JP`"));
+}
+
+#[test]
+fn the_queue_goes_on_from_the_current_track_and_never_repeats_it() {
+    let home = tempfile::tempdir().unwrap();
+    let chain: Vec<Vec<u32>> = (0..5).map(|_| (0..20).collect()).collect();
+    publish_markov(home.path(), &chain);
+    let engine = open(home.path(), EngineConfig::default());
+    let asked = SlateRequest { current_item_id: Some("t4".to_owned()), limit: Some(10), ..request("ada") };
+    let slate = engine.now_playing(&asked, NOW).unwrap().slate;
+    let queue = shelf(&slate, "queue");
+    assert!(queue.contains(&"t5") && !queue.contains(&"t4"), "{queue:?}");
+    let card = slate.shelves[0].cards.iter().find(|c| c.item_id == "t5").unwrap();
+    assert_eq!(card.reason.as_deref(), Some("Goes with Track 4"));
+    assert!(card.prefix_propensity > 0.0 && card.prefix_propensity < 1.0);
+}
+
+#[test]
+fn because_names_the_track_it_rests_on() {
+    let home = tempfile::tempdir().unwrap();
+    let sessions: Vec<Vec<u32>> = (0..6).map(|_| vec![5, 11, 12, 14]).collect();
+    publish_markov(home.path(), &sessions);
+    let mut config = EngineConfig::default();
+    config.surface.home.shelf = vec![ShelfConfig {
+        id: "because".to_owned(),
+        title: "Because you listened to {because}".to_owned(),
+        sources: vec!["markov".to_owned()],
+        ..ShelfConfig::default()
+    }];
+    let engine = open(home.path(), config);
+    engine.ingest(vec![play("e1", "ada", 5, 0, 190_000)], NOW).unwrap();
+    let slate = engine.home(&request("ada"), NOW).unwrap().slate;
+    assert_eq!(slate.shelves[0].title, "Because you listened to Track 5");
+    assert_eq!(slate.shelves[0].cards[0].item_id, "t11");
+    assert_eq!(slate.shelves[0].cards[0].reason.as_deref(), Some("Because you played Track 5"));
+}
+
+#[test]
+fn requests_outside_their_range_are_refused_with_the_rule() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = open(home.path(), EngineConfig::default());
+    for (asked, field) in [
+        (SlateRequest { limit: Some(0), ..SlateRequest::default() }, "limit"),
+        (SlateRequest { limit: Some(101), ..SlateRequest::default() }, "limit"),
+        (request(&"x".repeat(257)), "user_id"),
+        (SlateRequest { request_id: Some("a\nb".to_owned()), ..SlateRequest::default() }, "request_id"),
+    ] {
+        let error = engine.home(&asked, NOW).unwrap_err();
+        assert!(matches!(error, EngineError::Request { field: f, .. } if f == field), "{error}");
+    }
+    let many = (0..1_001).map(|i| play(&format!("e{i}"), "ada", 1, 0, 1_000)).collect();
+    assert!(engine.ingest(many, NOW).unwrap_err().to_string().contains("1001 in one call"));
+}
+
+#[test]
+fn listeners_are_found_by_id_or_name_most_plays_first() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = open(home.path(), EngineConfig::default());
+    let plays = vec![
+        play("e1", "kid", 1, 0, 190_000),
+        play("e2", "zoe", 1, 0, 190_000),
+        play("e3", "zoe", 2, 0, 190_000),
+    ];
+    engine.ingest(plays, NOW).unwrap();
+    let ids = |q: &str| engine.users(q, 10).users.into_iter().map(|u| u.user_id).collect::<Vec<_>>();
+    assert_eq!(ids(""), ["zoe", "kid", "ada", "bo"]);
+    assert_eq!(ids("ADA l"), ["ada"]);
+    assert_eq!(engine.users("", 2).n_total, 4);
+}
+
+#[test]
+fn candidates_say_where_they_came_from_and_what_became_of_them() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = open(home.path(), EngineConfig::default());
+    engine.ingest(vec![feedback("e1", "ada", "t7", FeedbackKind::Hide, 0)], NOW).unwrap();
+    let asked = SlateRequest { explain: true, ..request("ada") };
+    let response = engine.home(&asked, NOW).unwrap();
+    let record = response.record.unwrap();
+    assert_eq!(record.slate, response.slate);
+    let hidden = record.candidates.iter().find(|c| c.item_id == "t7").unwrap();
+    assert_eq!(hidden.removed_by.as_deref(), Some("hidden:hidden_item"));
+    assert_eq!((hidden.score, hidden.position), (None, None));
+    let shown = record.candidates.iter().find(|c| c.position == Some(0)).unwrap();
+    assert_eq!(shown.features.len(), record.feature_names.len());
+    assert!(!shown.sources.is_empty() && shown.rank.is_some());
+    let kinds: Vec<&str> = record.stages.iter().map(|s| s.kind.as_str()).collect();
+    for kind in ["source", "filter", "hydrator", "scorer", "selector"] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
+}
