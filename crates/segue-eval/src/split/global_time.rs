@@ -222,6 +222,16 @@ mod tests {
     }
 
     #[test]
+    fn one_listener_with_seen_items_filtered_is_told_about_repeats() {
+        let data = log(&[&[(0, 1, 1), (1, 2, 2), (0, 9, 9), (1, 9, 9)]]);
+        let view = data.view();
+        let message = SplitSpec::default().split(&Dataset::from(view), 0, true).unwrap_err().to_string();
+        assert!(message.contains("`filter_seen` off"), "{message}");
+        let split = SplitSpec::default().split(&Dataset::from(view), 0, false).unwrap();
+        assert_eq!(split.targets(0), [0, 1]);
+    }
+
+    #[test]
     fn data_without_dates_is_refused() {
         let data = OwnedSequences::from_items(2, [vec![0, 1]]);
         let view = data.view();

@@ -312,7 +312,12 @@ fn settle<'a>(
         } else if n_asked == 0 {
             "no user has both a history and something to predict".to_owned()
         } else {
-            format!("none of the {n_asked} users in the test part can be predicted")
+            let hint = if dropped.n_users_target_in_history > 0 {
+                "; with `filter_seen` off, items of a user's own history may be predicted"
+            } else {
+                ""
+            };
+            format!("none of the {n_asked} users in the test part can be predicted{hint}")
         };
         return Err(EvalError::EmptySplit { split: name, why, dropped: Box::new(dropped) });
     }

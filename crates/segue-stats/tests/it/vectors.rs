@@ -16,8 +16,10 @@ use segue_stats::cuped::{CovariateSums, cuped};
 use segue_stats::exposure_distribution::{exposure_distribution, group_shares};
 use segue_stats::gaussian_best_arm::{allocation, probability_best};
 use segue_stats::group_sequential::{Sides, Spending, group_sequential_bounds, sequential_adjusted_alpha};
+use segue_stats::impatient_bandit::{NoiseEstimator, Trace, TracePrior, progressive_posterior};
 use segue_stats::interleaving::{Team, credit, interleaving_preference, team_draft};
 use segue_stats::linear_bandit::LinearBandit;
+use segue_stats::mean_lower_bounds::mean_lower_bounds;
 use segue_stats::msprt::{msprt_normal, msprt_path};
 use segue_stats::multi_metric_decision::{DecisionMetric, Direction, Sharing, multi_metric_decision};
 use segue_stats::multiple_testing::{Correction, adjust};
@@ -133,6 +135,24 @@ const METHODS: &[(&str, Method)] = &[
         let b = group_sequential_bounds(&times, f(i, "alpha"), sides(i), spending)?;
         Ok(json!({ "z_bounds": b.z, "cumulative_alpha_one_side": b.spent_one_side }))
     }),
+    ("impatient_bandit_posterior", |i| {
+        let prior = TracePrior {
+            mean: floats(&i["prior_mean"]),
+            covariance: matrix(&i["prior_cov"]),
+            noise: matrix(&i["noise_cov"]),
+        };
+        let traces: Vec<Trace> = array(&i["observations"])
+            .iter()
+            .map(|o| Trace { activity: floats(&o["trace"]), start: o["start"].as_i64().unwrap() })
+            .collect();
+        let estimator = match s(i, "estimator") {
+            "fixed" => NoiseEstimator::Fixed,
+            "regularized" => NoiseEstimator::Regularized,
+            other => panic!("estimator `{other}` is not known to this test"),
+        };
+        let b = progressive_posterior(&prior, &traces, i["t"].as_i64().unwrap(), estimator)?;
+        Ok(json!({ "mean": b.mean, "variance": b.variance }))
+    }),
     ("interleaving_preference", |i| {
         let p = interleaving_preference(u(i, "wins"), u(i, "losses"), u(i, "ties"))?;
         Ok(json!({ "delta": p.delta, "p_value": p.p_value }))
@@ -205,6 +225,10 @@ const METHODS: &[(&str, Method)] = &[
         let b =
             one_sided_simultaneous_ci(&floats(&i["z"]), f(i, "alpha"), Correction::named(s(i, "method"))?)?;
         Ok(json!({ "reject": b.rejected, "lower": b.lower }))
+    }),
+    ("ope_lower_bounds", |i| {
+        let b = mean_lower_bounds(&floats(&i["x"]), i["x_max"].as_f64(), f(i, "delta"))?;
+        Ok(json!({ "hoeffding": b.hoeffding, "bernstein": b.bernstein, "student": b.student }))
     }),
     ("quantile_metric", |i| {
         let clustered = i["clustered"] == json!(true);
@@ -373,9 +397,7 @@ const NOT_COVERED: &[(&str, usize)] = &[
     ("hash_eppo", 2),
     ("hash_growthbook", 10),
     ("hash_planout", 2),
-    ("impatient_bandit_posterior", 3),
     ("ope_hyperparameter_selection", 1),
-    ("ope_lower_bounds", 2),
     ("ope_open_bandit", 5),
     ("ope_slate", 2),
     ("ope_tiny", 2),
