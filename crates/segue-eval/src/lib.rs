@@ -26,6 +26,7 @@ pub mod error;
 pub mod evaluate;
 pub mod metric;
 pub mod model;
+pub mod off_policy;
 pub mod probability;
 pub mod protocol;
 pub mod recommendation_file;
