@@ -273,7 +273,7 @@ fn skips(table: &mut Table, t: &Tally) {
         &[0.422, 0.517, 0.648, 0.333],
         &of(&t.skip),
         ("MS", 'H'),
-        "the cut-offs are not disclosed (ours in brackets); MS leaves 33 % of plays to finish, Lamere 51 % and \
+        "the cut-offs are not disclosed (ours, in brackets, were chosen to fit); MS leaves 33 % of plays to finish, Lamere 51 % and \
          Yambda 57 %: the world follows the two that agree",
     );
     let surface = |s: Surface| t.skip_by_surface[s.code() as usize];
@@ -548,7 +548,7 @@ fn people(table: &mut Table, t: &Tally, config: &WorldConfig) {
         ("very stable over a year".to_owned(), percent(change)),
         change < 0.15,
         ("Spotify 2020", 'H'),
-        "close: below 15 %",
+        "the source gives no number and the bound of 15 % is ours; the correlation of the halves is only about .7",
     );
     table.shares(
         "display-to-stream on the shelves of Home",

@@ -33,7 +33,8 @@ pub fn page(command: &str, reference: &WorldConfig, small: &WorldConfig) -> Resu
          `segue-sim` makes listeners whose true preferences are known. Below, figures of its log are computed with \
          the definition and the filter of each source. *Close* means within 15 % of the published number, or \
          within .03 for a share. Of the figures with strong evidence (H) {strong} of {n_strong} are close; of all \
-         {all} of {n_all}.\n\n\
+         {all} of {n_all}. The defaults were fitted to these figures, on this world: close means that the model can \
+         meet them together, not that it predicted them.\n\n\
          World compared: {} listeners, {} tracks, {} days, {} plays per listener and day on average, seed {}.\n\n",
         reference.n_users, reference.n_items, reference.n_days, reference.mean_plays_per_day, reference.seed
     );
