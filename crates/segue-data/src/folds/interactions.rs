@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use segue_types::{Action, FeedbackKind, ItemKey, TimestampMs};
 
 use super::decayed::{Decayed, hours_since};
-use crate::codec::{Put, Take};
+use crate::codec::{Put, Take, unzigzag, zigzag};
 use crate::enrich::{Enriched, What};
 use crate::fold::{Fold, ItemContext};
 
@@ -291,12 +291,13 @@ impl Fold for Interactions {
             for (&key, e) in entries {
                 out.put_u64(key);
                 for n in [e.n_plays, e.n_streams, e.n_completions, e.n_skips, e.n_unplayed_impressions] {
-                    out.put_u32(n);
+                    out.put_varint(u64::from(n));
                 }
-                out.put_i64(e.last_played_at);
+                // Moments lie close to the latest one, so their distances are short.
                 out.put_i64(e.last_known_at);
+                out.put_varint(zigzag(e.last_known_at.wrapping_sub(e.last_played_at)));
+                out.put_varint(zigzag(e.last_known_at.wrapping_sub(e.affinity.at)));
                 out.put_f64(e.affinity.value);
-                out.put_i64(e.affinity.at);
             }
         }
         out.put_u32(state.standing.len() as u32);
@@ -310,7 +311,7 @@ impl Fold for Interactions {
     fn decode(bytes: &[u8]) -> Option<Self::State> {
         let mut t = Take(bytes);
         let mut map = || {
-            let n = t.count(ENTRY_BYTES, MAX_ENTRIES)?;
+            let n = t.count(MIN_ENTRY_BYTES, MAX_ENTRIES)?;
             let mut map = KeyMap::with_capacity_and_hasher(n, BuildHasherDefault::default());
             let mut previous = None;
             for _ in 0..n {
@@ -319,15 +320,21 @@ impl Fold for Interactions {
                     return None;
                 }
                 previous = Some(key);
+                let counts = [t.varint32()?, t.varint32()?, t.varint32()?, t.varint32()?, t.varint32()?];
+                let [n_plays, n_streams, n_completions, n_skips, n_unplayed_impressions] = counts;
+                let last_known_at = t.i64()?;
+                let last_played_at = last_known_at.wrapping_sub(unzigzag(t.varint()?));
+                let at = last_known_at.wrapping_sub(unzigzag(t.varint()?));
+                let affinity = Decayed { value: t.f64()?, at };
                 let entry = Interaction {
-                    n_plays: t.u32()?,
-                    n_streams: t.u32()?,
-                    n_completions: t.u32()?,
-                    n_skips: t.u32()?,
-                    n_unplayed_impressions: t.u32()?,
-                    last_played_at: t.i64()?,
-                    last_known_at: t.i64()?,
-                    affinity: Decayed { value: t.f64()?, at: t.i64()? },
+                    n_plays,
+                    n_streams,
+                    n_completions,
+                    n_skips,
+                    n_unplayed_impressions,
+                    last_played_at,
+                    last_known_at,
+                    affinity,
                 };
                 map.insert(key, entry);
             }
@@ -349,5 +356,7 @@ impl Fold for Interactions {
     }
 }
 
-/// Bytes of one encoded [`Interaction`] with its key.
-const ENTRY_BYTES: usize = 8 + 5 * 4 + 4 * 8;
+/// Most bytes of one encoded [`Interaction`] with its key.
+const ENTRY_BYTES: usize = 8 + 5 * 5 + 8 + 2 * 10 + 8;
+/// Fewest bytes of the same.
+const MIN_ENTRY_BYTES: usize = 8 + 5 + 8 + 2 + 8;

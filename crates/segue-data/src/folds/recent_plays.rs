@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use segue_types::{Action, ItemKey, TimestampMs};
 
-use crate::codec::{Put, Take};
+use crate::codec::{Put, Take, unzigzag, zigzag};
 use crate::enrich::{Enriched, What};
 use crate::fold::{Fold, ItemContext};
 
@@ -90,36 +90,39 @@ impl Fold for RecentPlays {
 
     fn encode(state: &Self::State, out: &mut Vec<u8>) {
         out.put_u32(state.len() as u32);
+        let mut before = 0;
         for p in state {
             out.put_u64(p.item.0);
             out.put_u64(p.artist);
             out.put_u64(p.tag);
-            out.put_i64(p.occurred_at.0);
-            out.put_i64(p.known_at.0);
-            out.put_u32(p.session);
+            out.put_varint(zigzag(p.known_at.0.wrapping_sub(before)));
+            out.put_varint(zigzag(p.known_at.0.wrapping_sub(p.occurred_at.0)));
+            out.put_varint(u64::from(p.session));
             out.put_u8(p.action.code());
+            before = p.known_at.0;
         }
     }
 
     fn decode(bytes: &[u8]) -> Option<Self::State> {
         let mut t = Take(bytes);
-        let n = t.count(PLAY_BYTES, MAX_PLAYS)?;
+        let n = t.count(MIN_PLAY_BYTES, MAX_PLAYS)?;
         let mut state = VecDeque::with_capacity(n);
+        let mut before = 0_i64;
         for _ in 0..n {
-            state.push_back(RecentPlay {
-                item: ItemKey(t.u64()?),
-                artist: t.u64()?,
-                tag: t.u64()?,
-                occurred_at: TimestampMs(t.i64()?),
-                known_at: TimestampMs(t.i64()?),
-                session: t.u32()?,
-                action: Action::from_code(t.u8()?)?,
-            });
+            let (item, artist, tag) = (ItemKey(t.u64()?), t.u64()?, t.u64()?);
+            let known_at = before.wrapping_add(unzigzag(t.varint()?));
+            let occurred_at = TimestampMs(known_at.wrapping_sub(unzigzag(t.varint()?)));
+            let (session, action) = (t.varint32()?, Action::from_code(t.u8()?)?);
+            before = known_at;
+            let known_at = TimestampMs(known_at);
+            state.push_back(RecentPlay { item, artist, tag, occurred_at, known_at, session, action });
         }
         t.end()?;
         Some(state)
     }
 }
 
-/// Bytes of one encoded [`RecentPlay`].
-const PLAY_BYTES: usize = 5 * 8 + 4 + 1;
+/// Most bytes of one encoded [`RecentPlay`].
+const PLAY_BYTES: usize = 3 * 8 + 10 + 10 + 5 + 1;
+/// Fewest bytes of the same.
+const MIN_PLAY_BYTES: usize = 3 * 8 + 3 + 1;

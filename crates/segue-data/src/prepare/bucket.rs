@@ -6,8 +6,9 @@
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 
-use segue_types::{Action, EventKey, ItemKey, RejectReason, TimestampMs};
+use segue_types::{Action, Day, EventKey, ItemKey, RejectReason, TimestampMs, UserKey};
 
+use super::base::{Base, BaseUser, CheckpointPart};
 use super::record::{FEEDBACK, IMPRESSION, NONE, PLAY, Record};
 use super::resolve::Resolved;
 use super::scan::{BucketInput, CandidateSeen, Rejects};
@@ -19,6 +20,7 @@ use crate::features::{FeatureInput, FeatureSchema, SourceColumn};
 use crate::folds::interactions::KeyHasher;
 use crate::label::{HORIZON_MS, Shown};
 use crate::labels;
+use crate::log::N_BUCKETS;
 use crate::user_state::UserState;
 
 /// What every bucket needs to know of the run.
@@ -31,6 +33,15 @@ pub(crate) struct BucketPlan<'a> {
     pub(crate) examples_from: ExamplesFrom,
     /// Requests are kept if their group shifted right by 64 − `sample_bits` is 0.
     pub(crate) sample_bits: u32,
+    /// Requests are slates of the log; else every impression is a request of its own moment.
+    pub(crate) requests_from_slates: bool,
+    /// The snapshot that is continued, and its item rows in this run.
+    pub(crate) base: Option<&'a Base>,
+    pub(crate) base_items: &'a [u32],
+    /// Requests on this day or before are in the base already.
+    pub(crate) base_day: Day,
+    /// Events known before this moment go into the checkpoint.
+    pub(crate) checkpoint_until: i64,
 }
 
 /// Packed plays of consecutive users.
@@ -71,6 +82,7 @@ pub(crate) struct BucketOutput {
     pub(crate) rejects: Rejects,
     pub(crate) n_feedback: u64,
     pub(crate) n_impressions: u64,
+    pub(crate) checkpoint: CheckpointPart,
 }
 
 /// A row that waits for its request's moment.
@@ -84,7 +96,7 @@ struct Wanted {
     event: u128,
 }
 
-pub(crate) fn run(plan: &BucketPlan<'_>, input: BucketInput) -> Result<BucketOutput, DataError> {
+pub(crate) fn run(plan: &BucketPlan<'_>, bucket: u32, input: BucketInput) -> Result<BucketOutput, DataError> {
     let resolved = plan.resolved;
     let BucketInput { mut records, mut slates, mut candidates } = input;
     for r in &mut records {
@@ -125,73 +137,126 @@ pub(crate) fn run(plan: &BucketPlan<'_>, input: BucketInput) -> Result<BucketOut
         rejects: Rejects::new(),
         n_feedback: 0,
         n_impressions: 0,
+        checkpoint: CheckpointPart::default(),
     };
     let mut scratch = Scratch::default();
-    for records in records.chunk_by(|a, b| a.user == b.user) {
-        let user = records[0].user;
-        fn of_user<T>(all: &[T], user: u32, key: impl Fn(&T) -> u32) -> &[T] {
-            let from = all.partition_point(|x| key(x) < user);
-            let to = from + all[from..].partition_point(|x| key(x) == user);
-            &all[from..to]
-        }
+    fn of_user<T>(all: &[T], user: u32, key: impl Fn(&T) -> u32) -> &[T] {
+        let from = all.partition_point(|x| key(x) < user);
+        let to = from + all[from..].partition_point(|x| key(x) == user);
+        &all[from..to]
+    }
+    let bucket_of = |key: &u128| UserKey(*key).bucket(N_BUCKETS);
+    let first = resolved.user_keys.partition_point(|key| bucket_of(key) < bucket);
+    let last = resolved.user_keys.partition_point(|key| bucket_of(key) <= bucket);
+    for user in first as u32..last as u32 {
+        let records = of_user(&records, user, |r| r.user);
         let slates = of_user(&slates, user, |s| s.user);
         let candidates = of_user(&candidates, user, |c| c.user);
+        let base = plan.base.and_then(|base| base.user(resolved.user_key(user)));
         let composed_at = |slate: u64| {
             let at = slates.binary_search_by_key(&slate, |s| s.slate).ok()?;
             Some(slates[at].composed_at)
         };
-        listener(plan, user, records, &composed_at, candidates, &mut scratch, &mut out);
+        listener(plan, user, base, records, &composed_at, candidates, &mut scratch, &mut out)?;
     }
     Ok(out)
 }
 
 #[derive(Default)]
 struct Scratch {
-    seen: HashSet<u128, BuildHasherDefault<KeyHasher>>,
+    seen: HashSet<u64, BuildHasherDefault<KeyHasher>>,
     events: Vec<Record>,
     wanted: Vec<Wanted>,
     /// Plays that refer to a slate: slate, target, and the event.
     outcomes: Vec<(u64, u32, Enriched)>,
 }
 
+/// What deduplication compares within one listener: the event key's halves, folded.
+fn fingerprint(event: u128) -> u64 {
+    (event >> 64) as u64 ^ event as u64
+}
+
+/// The plays of the base that were known at its checkpoint.
+fn plays_before(plan: &BucketPlan<'_>, base: BaseUser<'_>, out: &mut PackedPlays) {
+    let Some(snapshot) = plan.base.map(|b| &b.snapshot) else { return };
+    let sequences = snapshot.sequences();
+    let from = sequences.offsets[base.row as usize] as usize;
+    let cut = Day(plan.base_day.0.saturating_add(1)).start().0;
+    let plays = sequences.user(base.row as usize).known_before(cut);
+    out.item.extend(plays.item.iter().map(|&row| plan.base_items[row as usize]));
+    out.action.extend_from_slice(plays.action);
+    out.occurred_at.extend_from_slice(plays.occurred_at);
+    out.known_at.extend_from_slice(plays.known_at);
+    out.session.extend_from_slice(plays.session);
+    out.listened_ms.extend_from_slice(&snapshot.listened_ms()[from..from + plays.len()]);
+}
+
 fn listener(
     plan: &BucketPlan<'_>,
     user: u32,
+    base: Option<BaseUser<'_>>,
     records: &[Record],
     composed_at: &dyn Fn(u64) -> Option<i64>,
     candidates: &[CandidateSeen],
     scratch: &mut Scratch,
     out: &mut BucketOutput,
-) {
+) -> Result<(), DataError> {
     let resolved = plan.resolved;
     let user_key = resolved.user_key(user);
-    let reject = |rejects: &mut Rejects, reason| *rejects.entry(reason).or_default() += 1;
-
-    // Validate, then deduplicate over the whole history: the first to be known stays.
+    let n_plays_before = out.plays.item.len();
     scratch.seen.clear();
     scratch.events.clear();
+    let mut state = UserState::default();
+    let mut is_known = false;
+    if let Some(base) = base {
+        scratch.seen.extend(base.seen);
+        out.checkpoint.seen.extend_from_slice(base.seen);
+        plays_before(plan, base, &mut out.plays);
+        if !base.state.is_empty() {
+            is_known = true;
+            state = UserState::decode(base.state).ok_or_else(|| {
+                DataError::corrupt("checkpoint/states.u8", "states of this version", "other bytes")
+            })?;
+        }
+    }
+
+    // Validate, then deduplicate over the whole history: the first to be known stays.
     for record in records {
+        let is_frozen = record.known_at < plan.checkpoint_until;
         let key = ItemKey(resolved.target_keys[record.item as usize]);
-        let Some(raw) = record.raw(user_key, key) else {
-            reject(&mut out.rejects, RejectReason::UnknownValue);
-            continue;
+        let reason = match record.raw(user_key, key).map(|raw| raw.check()) {
+            None => Some(RejectReason::UnknownValue),
+            Some(Err(reason)) => Some(reason),
+            Some(Ok(())) => {
+                let is_new = scratch.seen.insert(fingerprint(record.event));
+                (!is_new).then_some(RejectReason::Duplicate)
+            }
         };
-        if let Err(reason) = raw.check() {
-            reject(&mut out.rejects, reason);
-        } else if !scratch.seen.insert(record.event) {
-            reject(&mut out.rejects, RejectReason::Duplicate);
-        } else {
-            scratch.events.push(*record);
+        if let Some(reason) = reason {
+            *out.rejects.entry(reason).or_default() += 1;
+            if is_frozen {
+                *out.checkpoint.rejects.entry(reason).or_default() += 1;
+            }
+            continue;
+        }
+        scratch.events.push(*record);
+        if is_frozen {
+            out.checkpoint.seen.push(fingerprint(record.event));
         }
     }
     want(plan, &scratch.events, composed_at, &mut scratch.wanted);
 
-    let mut state = UserState::default();
     scratch.outcomes.clear();
     let mut next = 0;
+    let mut is_frozen = true;
     let first_row = out.examples.group.len();
-    let n_plays_before = out.plays.item.len();
     for record in &scratch.events {
+        if is_frozen && record.known_at >= plan.checkpoint_until {
+            is_frozen = false;
+            if is_known {
+                state.encode(&mut out.checkpoint.states);
+            }
+        }
         // A request sees what was known strictly before it.
         while next < scratch.wanted.len() && scratch.wanted[next].requested_at <= record.known_at {
             read(plan, user, &state, &scratch.wanted[next], candidates, &mut out.examples);
@@ -202,6 +267,7 @@ fn listener(
         let key = ItemKey(resolved.target_keys[record.item as usize]);
         let Some(raw) = record.raw(user_key, key) else { continue };
         let Ok(event) = Enricher.enrich_new(&mut state.enricher, &raw, &facts) else { continue };
+        is_known = true;
         state.folds.update(&event);
         match record.kind {
             PLAY => {
@@ -224,8 +290,14 @@ fn listener(
                     scratch.outcomes.push((record.slate, record.item, event));
                 }
             }
-            FEEDBACK => out.n_feedback += 1,
-            _ => out.n_impressions += 1,
+            FEEDBACK => {
+                out.n_feedback += 1;
+                out.checkpoint.n_feedback += u64::from(is_frozen);
+            }
+            _ => {
+                out.n_impressions += 1;
+                out.checkpoint.n_impressions += u64::from(is_frozen);
+            }
         }
     }
     for wanted in &scratch.wanted[next..] {
@@ -233,12 +305,19 @@ fn listener(
     }
     label(plan, scratch, first_row, &mut out.examples);
 
-    if scratch.events.is_empty() {
-        return;
+    if !is_known {
+        return Ok(());
     }
     out.users.push((user, (out.plays.item.len() - n_plays_before) as u64));
+    let from = out.states.len();
     state.encode(&mut out.states);
     out.state_ends.push(out.states.len() as u64);
+    if is_frozen {
+        out.checkpoint.states.extend_from_slice(&out.states[from..]);
+    }
+    out.checkpoint.state_ends.push(out.checkpoint.states.len() as u64);
+    out.checkpoint.seen_ends.push(out.checkpoint.seen.len() as u64);
+    Ok(())
 }
 
 /// The training rows this listener asks for, ordered by request, group and position.
@@ -250,42 +329,39 @@ fn want(
 ) {
     wanted.clear();
     let is_sampled = |group: u64| plan.sample_bits == 0 || group >> (64 - plan.sample_bits) == 0;
+    // What became known later than this is neither shown nor an outcome, so a day's rows are final
+    // a day later. Without slates in the log, each impression asks at its own moment.
+    let in_time = |known_at: i64, requested: i64| known_at.saturating_sub(requested) <= HORIZON_MS;
+    let is_new = |requested: i64| TimestampMs(requested).day() > plan.base_day;
     match plan.examples_from {
         ExamplesFrom::Nothing => {}
         ExamplesFrom::Plays => {
-            for r in events.iter().filter(|r| r.kind == PLAY) {
+            for r in events.iter().filter(|r| r.kind == PLAY && in_time(r.known_at, r.occurred_at)) {
                 let group = (r.event >> 64) as u64;
-                if is_sampled(group) {
-                    let (item, position) = (r.item, r.position);
-                    wanted.push(Wanted {
-                        requested_at: r.occurred_at,
-                        group,
-                        item,
-                        position,
-                        event: r.event,
-                    });
+                if is_sampled(group) && is_new(r.occurred_at) {
+                    let (requested_at, item, position) = (r.occurred_at, r.item, r.position);
+                    wanted.push(Wanted { requested_at, group, item, position, event: r.event });
                 }
             }
         }
         ExamplesFrom::Impressions => {
             for r in events.iter().filter(|r| r.kind == IMPRESSION && is_sampled(r.slate)) {
-                let (group, item, position) = (r.slate, r.item, r.position);
-                // For now the moment it was shown; the slate's own moment follows.
-                wanted.push(Wanted { requested_at: r.occurred_at, group, item, position, event: 0 });
-            }
-            wanted.sort_unstable_by_key(|w| (w.group, w.requested_at, w.position, w.item));
-            let known_by = |event_at: i64, requested: i64| event_at.saturating_sub(requested) <= HORIZON_MS;
-            for rows in wanted.chunk_by_mut(|a, b| a.group == b.group) {
-                // Without the slate's record, the first thing shown tells when it was asked for.
-                let requested = composed_at(rows[0].group).unwrap_or(rows[0].requested_at);
-                for row in rows {
-                    let in_time = known_by(row.requested_at, requested);
-                    row.requested_at = if in_time { requested } else { i64::MIN };
+                let requested =
+                    if plan.requests_from_slates { composed_at(r.slate) } else { Some(r.occurred_at) };
+                let Some(requested_at) = requested else { continue };
+                if in_time(r.known_at, requested_at) && is_new(requested_at) {
+                    let (group, item, position) = (r.slate, r.item, r.position);
+                    wanted.push(Wanted { requested_at, group, item, position, event: 0 });
                 }
             }
-            wanted.retain(|w| w.requested_at != i64::MIN);
-            wanted.sort_unstable_by_key(|w| (w.group, w.item, w.position));
-            wanted.dedup_by_key(|w| (w.group, w.item, w.position));
+            let card =
+                |w: &Wanted| (w.group, w.item, w.position, TimestampMs(w.requested_at).day(), w.requested_at);
+            wanted.sort_unstable_by_key(card);
+            // A card met twice is one row; days are kept apart so that they can be continued.
+            wanted.dedup_by(|next, kept| {
+                let (a, b) = (card(next), card(kept));
+                (a.0, a.1, a.2, a.3) == (b.0, b.1, b.2, b.3)
+            });
         }
     }
     wanted.sort_unstable_by_key(|w| (w.requested_at, w.group, w.position, w.item, w.event));

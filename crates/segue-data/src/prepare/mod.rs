@@ -8,10 +8,14 @@
 //! 5. **write**: training rows get their item columns as of the day before, the manifest gets a
 //!    hash of everything, the folder its name.
 //!
+//! A run continues the current snapshot where it can (`base.rs` says when and how); the bytes are
+//! those of a full rebuild.
+//!
 //! Memory is bounded by the largest bucket times the threads, plus tables whose size is that of
 //! the result (ids, item statistics); every other step has a fixed budget and makes more passes.
 //! A listener's own events are held together while they are folded.
 
+mod base;
 mod bucket;
 mod intern;
 mod record;
@@ -25,9 +29,10 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use rayon::prelude::*;
-use segue_types::{Item, Profile, TimestampMs, User};
+use segue_types::{Day, Item, Profile, TimestampMs, User};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
+use self::base::{Base, CheckpointFiles, Meta, OPEN_DAYS};
 use self::bucket::BucketPlan;
 use self::resolve::Resolved;
 use self::scan::{Rejects, Scan};
@@ -45,7 +50,7 @@ use crate::log::{LogReader, LogRow, N_BUCKETS, PartInfo, Table};
 use crate::progress::Progress;
 use crate::sequences::Sequences;
 use crate::snapshot::column::Column;
-use crate::snapshot::{FORMAT, Manifest, table_file, tables};
+use crate::snapshot::{FORMAT, Manifest, example_files, table_file, tables};
 
 /// Settings of [`prepare`].
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -184,7 +189,7 @@ impl<'a> Run<'a> {
     fn run(&mut self, now: TimestampMs) -> Result<PrepareReport, DataError> {
         let (home, config) = (self.home, self.config);
         let log = LogReader::new(home);
-        let days = config.until.map(|t| segue_types::Day(i32::MIN)..=t.day());
+        let days = config.until.map(|t| Day(i32::MIN)..=t.day());
         let mut parts: Vec<PartInfo> = Vec::new();
         for table in SPREAD {
             parts.extend(log.parts(table, days.clone())?);
@@ -197,48 +202,137 @@ impl<'a> Run<'a> {
             let (path, hint) = (home.join("log"), "run `segue import` first");
             return Err(DataError::Missing { what: "event log", path, hint });
         }
-        let input_xxh3 = input_hash(&parts);
+        if !config.full && config.until.is_none() {
+            let base = self.phase("open", 1, |_| Ok(self::current(home, &parts[..n_spread])))?;
+            if let Some(base) = base
+                && let Some(report) = self.build(now, &log, &parts, n_spread, Some(&base))?
+            {
+                return Ok(report);
+            }
+        }
+        self.build(now, &log, &parts, n_spread, None)?.ok_or(DataError::Cancelled)
+    }
+
+    /// Builds and publishes; `None` if the base turns out not to fit.
+    fn build(
+        &mut self,
+        now: TimestampMs,
+        log: &LogReader,
+        parts: &[PartInfo],
+        n_spread: usize,
+        base: Option<&Base>,
+    ) -> Result<Option<PrepareReport>, DataError> {
+        let (home, config) = (self.home, self.config);
+        let input_xxh3 = input_hash(parts);
         let snapshots = home.join("snapshots");
         let work = Temporary::new(&snapshots, "work")?;
         let target = Temporary::new(&snapshots, "new")?;
         let dir = target.0.as_path();
+        let base_day = base.map_or(Day(i32::MIN), |b| b.meta.day);
+        let last_day = parts[..n_spread].iter().filter_map(|p| p.day).max();
+        let checkpoint = Day(last_day.map_or(i32::MIN, |d| d.0.saturating_sub(OPEN_DAYS)));
+        // Slates of the base's last day may still be asked for by impressions of the next.
+        let open: Vec<PartInfo> = parts[..n_spread]
+            .iter()
+            .filter(|p| {
+                let slack = i32::from(p.table == Table::Slates);
+                p.day.is_none_or(|d| d.0.saturating_add(slack) > base_day.0)
+            })
+            .cloned()
+            .collect();
 
         let scan = Scan::new(&work.0, config.until);
-        let scanned = self.phase("scan", n_spread as u64, |p| scan.run(&parts[..n_spread], p))?;
-        let (resolved, mut profiles) = self.phase("resolve", 1, |_| resolve(&log, &scan, config.until))?;
-        profiles.sort_unstable_by(|a, b| (&a.user_id, &a.item_id).cmp(&(&b.user_id, &b.item_id)));
+        if let Some(base) = base {
+            for item in base.snapshot.items() {
+                scan.item(&item.item_id, true)?;
+            }
+            for user in base.snapshot.users() {
+                scan.user(&user.user_id)?;
+            }
+        }
+        let scanned = self.phase("scan", open.len() as u64, |p| scan.run(&open, p))?;
+        let (resolved, profiles, facts) = self.phase("resolve", 1, |_| resolve(log, &scan, config.until))?;
 
-        let n_of = |table| scanned.rows.get(&table).copied().unwrap_or(0);
-        let (examples_from, n_requests) = match (n_of(Table::Impressions), n_of(Table::Plays)) {
+        let n_of = |table: Table, through: Day| {
+            let frozen = base.and_then(|b| b.meta.rows.get(table.as_str())).copied().unwrap_or(0);
+            let days =
+                scanned.rows.iter().filter(|((t, day), _)| *t == table && *day > base_day && *day <= through);
+            frozen + days.map(|(_, n)| n).sum::<u64>()
+        };
+        let all = Day(i32::MAX);
+        let (examples_from, n_requests) = match (n_of(Table::Impressions, all), n_of(Table::Plays, all)) {
             (0, 0) => (ExamplesFrom::Nothing, 0),
             (0, n) => (ExamplesFrom::Plays, n),
             (n, _) => (ExamplesFrom::Impressions, n),
         };
+        let requests_from_slates = n_of(Table::Slates, all) > 0;
         let sample_bits = (0..63).find(|bits| n_requests >> bits <= config.max_example_rows).unwrap_or(63);
-        let (schema, source_of) = sources(&scan, &config.sources);
+        let (schema, source_of) = sources(&scan, &config.sources, base);
+        let meta = Meta {
+            day: checkpoint,
+            parts_xxh3: base::parts_hash(&parts[..n_spread], checkpoint),
+            rejects: BTreeMap::new(),
+            n_feedback: 0,
+            n_impressions: 0,
+            rows: SPREAD.iter().map(|&table| (table.as_str().to_owned(), n_of(table, checkpoint))).collect(),
+            examples_from,
+            requests_from_slates,
+            sample_bits,
+            feature_names: schema.names().to_vec(),
+            versions: versions(),
+        };
+        if let Some(base) = base {
+            let b = &base.meta;
+            let same = b.examples_from == examples_from
+                && b.requests_from_slates == requests_from_slates
+                && b.sample_bits == sample_bits
+                && b.feature_names == meta.feature_names
+                && base_day <= checkpoint
+                && base.has_same_facts(&resolved, &facts);
+            if !same {
+                return Ok(None);
+            }
+        }
+        let base_items = base.map(|b| b.item_rows(&resolved)).unwrap_or_default();
         let plan = BucketPlan {
             resolved: &resolved,
             schema: &schema,
             source_of: &source_of,
             examples_from,
             sample_bits,
+            requests_from_slates,
+            base,
+            base_items: &base_items,
+            base_day,
+            checkpoint_until: Day(checkpoint.0.saturating_add(1)).start().0,
         };
         let mut files = Files::new();
         let mut plays = PlayFiles::create(dir)?;
+        let mut left = CheckpointFiles::create(dir)?;
         let mut examples = ExampleSpill::new(&work.0, schema.len());
         let mut rejects = scanned.rejects;
         let (mut n_feedback, mut n_impressions) = (0, 0);
+        if let Some(base) = base {
+            let b = &base.meta;
+            for (&reason, n) in &b.rejects {
+                *rejects.entry(reason).or_default() += n;
+                *left.rejects.entry(reason).or_default() += n;
+            }
+            (n_feedback, n_impressions) = (b.n_feedback, b.n_impressions);
+            (left.n_feedback, left.n_impressions) = (b.n_feedback, b.n_impressions);
+        }
         self.phase("fold", u64::from(N_BUCKETS), |progress| {
             let at_once = 2 * rayon::current_num_threads() as u32;
             let buckets: Vec<u32> = (0..N_BUCKETS).collect();
             for chunk in buckets.chunks(at_once as usize) {
                 let done: Vec<_> = chunk
                     .par_iter()
-                    .map(|&b| scan.load(b).and_then(|input| bucket::run(&plan, input)))
+                    .map(|&b| scan.load(b).and_then(|input| bucket::run(&plan, b, input)))
                     .collect();
                 for bucket in done {
                     let bucket = bucket?;
                     plays.push(&bucket)?;
+                    left.push(&bucket.checkpoint, bucket.users.iter().map(|u| u.0))?;
                     examples.push(&bucket.examples)?;
                     for (reason, n) in bucket.rejects {
                         *rejects.entry(reason).or_default() += n;
@@ -254,11 +348,22 @@ impl<'a> Run<'a> {
         let has_listened_ms = plays.has_listened_ms;
         let n_users = resolved.users.len();
         let n_plays = plays.finish(dir, n_users, &mut files)?;
+        let meta = Meta {
+            rejects: left.rejects.clone(),
+            n_feedback: left.n_feedback,
+            n_impressions: left.n_impressions,
+            ..meta
+        };
+        left.finish(dir, n_users, &meta, &facts, &mut files)?;
 
         let (stats, markets) =
             self.phase("aggregate", 4, |p| aggregate(dir, &resolved, has_listened_ms, p, &mut files))?;
         let n_examples = self.phase("write", 1, |_| {
             let n = examples.finish(dir, &resolved, &stats, &schema, &mut files)?;
+            let n = n + match base {
+                Some(base) => keep_examples(home, base, dir, &mut files)?,
+                None => 0,
+            };
             write::write_column(dir, "items.key.u64", &resolved.item_keys, &mut files)?;
             write::write_column(dir, "users.key.u128", &resolved.user_keys, &mut files)?;
             files.insert(
@@ -306,15 +411,15 @@ impl<'a> Run<'a> {
         manifest.snapshot_id = snapshot_id(&manifest);
         let id = manifest.snapshot_id.clone();
         self.publish(&manifest, target, now)?;
-        Ok(PrepareReport {
+        Ok(Some(PrepareReport {
             snapshot_id: id,
             rows,
             rejects: manifest.rejects,
             examples_from: manifest.examples_from,
-            incremental: false,
-            n_days_read: days_of(&parts[..n_spread]),
+            incremental: base.is_some(),
+            n_days_read: days_of(&open),
             seconds: std::mem::take(&mut self.seconds),
-        })
+        }))
     }
 
     /// Gives the finished folder its name, and makes it current if asked to.
@@ -363,11 +468,41 @@ fn days_of(parts: &[PartInfo]) -> u64 {
     parts.iter().filter_map(|p| p.day).collect::<BTreeSet<_>>().len() as u64
 }
 
+/// The current snapshot, if this log continues it.
+fn current(home: &Path, spread: &[PartInfo]) -> Option<Base> {
+    let snapshots = home.join("snapshots");
+    let id = std::fs::read_to_string(snapshots.join("current")).ok()?;
+    let is_id = |b: u8| b.is_ascii_alphanumeric();
+    if !id.trim().bytes().all(is_id) {
+        return None;
+    }
+    Base::open(&snapshots.join(id.trim()), spread)
+}
+
+/// Takes over the training rows that are final; returns their number.
+fn keep_examples(home: &Path, base: &Base, dir: &Path, files: &mut Files) -> Result<u64, DataError> {
+    let from = home.join("snapshots").join(base.snapshot.id());
+    let mut n_rows = 0;
+    for (name, entry) in &base.snapshot.manifest().files {
+        let day = name.strip_prefix("examples/day=").and_then(|n| n.strip_suffix(".parquet"));
+        if day.and_then(Day::from_iso).is_none_or(|day| day > base.meta.day) {
+            continue;
+        }
+        write::folder(&dir.join("examples"))?;
+        let to = dir.join(name);
+        std::fs::copy(from.join(name), &to).map_err(DataError::io(&to))?;
+        std::fs::File::open(&to).and_then(|f| f.sync_all()).map_err(DataError::io(&to))?;
+        n_rows += example_files::n_rows(&to)?;
+        files.insert(name.clone(), entry.clone());
+    }
+    Ok(n_rows)
+}
+
 /// Hash of what was read: parts never change, so their names and sizes are enough.
 fn input_hash(parts: &[PartInfo]) -> String {
     let mut hash = Xxh3::new();
     for part in parts {
-        let day = part.day.map_or("-".to_owned(), segue_types::Day::to_iso);
+        let day = part.day.map_or("-".to_owned(), Day::to_iso);
         hash.update(format!("{}\t{day}\t{}\t{}\n", part.table, part.name, part.n_bytes).as_bytes());
     }
     format!("{:032x}", hash.digest128())
@@ -396,10 +531,17 @@ fn names(rejects: &Rejects) -> BTreeMap<String, u64> {
 }
 
 /// The schema of the training rows, and for each source's number its index there.
-fn sources(scan: &Scan, configured: &[String]) -> (FeatureSchema, Vec<u32>) {
+fn sources(scan: &Scan, configured: &[String], base: Option<&Base>) -> (FeatureSchema, Vec<u32>) {
     let met = scan.sources.lock().unwrap_or_else(PoisonError::into_inner);
     let mut found: Vec<String> = (0..met.len() as u32).map(|n| met.text(n).to_owned()).collect();
+    let known = base.map(|b| b.meta.feature_names.as_slice()).unwrap_or_default();
+    found.extend(
+        known
+            .iter()
+            .filter_map(|name| Some(name.strip_prefix("source.")?.strip_suffix(".score")?.to_owned())),
+    );
     found.sort_unstable();
+    found.dedup();
     let schema = FeatureSchema::new(if configured.is_empty() { &found } else { configured });
     let source_of = (0..met.len() as u32)
         .map(|n| schema.source_idx(met.text(n)).map_or(record::NONE, |i| i as u32))
@@ -412,7 +554,7 @@ fn resolve(
     log: &LogReader,
     scan: &Scan,
     until: Option<TimestampMs>,
-) -> Result<(Resolved, Vec<Profile>), DataError> {
+) -> Result<(Resolved, Vec<Profile>, Vec<u64>), DataError> {
     let holds = |from: Option<TimestampMs>| until.is_none_or(|t| from.is_none_or(|from| from < t));
     let mut items: Vec<Item> = all(log)?;
     items.retain(|i| holds(i.valid_from));
@@ -441,7 +583,9 @@ fn resolve(
     let ids = scan.items.lock().unwrap_or_else(PoisonError::into_inner);
     let is_item = scan.is_item.lock().unwrap_or_else(PoisonError::into_inner);
     let user_ids = scan.users.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok((Resolved::new(&ids, &is_item, &items, &user_ids, &users)?, profiles))
+    let resolved = Resolved::new(&ids, &is_item, &items, &user_ids, &users)?;
+    let facts = base::facts_hashes(&resolved.item_keys, &items);
+    Ok((resolved, profiles, facts))
 }
 
 fn all<R: LogRow>(log: &LogReader) -> Result<Vec<R>, DataError> {

@@ -10,7 +10,7 @@ use arrow::array::{Array, AsArray, DictionaryArray, RecordBatch, StringArray, Ti
 use arrow::datatypes::{Float32Type, Int32Type, UInt32Type};
 use rayon::prelude::*;
 use segue_types::{
-    EndReason, EventKey, FeedbackKind, ItemKey, RejectReason, StartReason, Surface, TimestampMs, UserKey,
+    Day, EndReason, EventKey, FeedbackKind, ItemKey, RejectReason, StartReason, Surface, TimestampMs, UserKey,
 };
 
 use super::intern::Interner;
@@ -106,7 +106,8 @@ pub(crate) struct Scan {
 /// What the scan counted.
 #[derive(Debug, Default)]
 pub(crate) struct Scanned {
-    pub(crate) rows: BTreeMap<Table, u64>,
+    /// By table and received day.
+    pub(crate) rows: BTreeMap<(Table, Day), u64>,
     pub(crate) rejects: Rejects,
 }
 
@@ -243,8 +244,8 @@ impl Scan {
             .collect::<Result<_, DataError>>()?;
         let mut sum = Scanned::default();
         for one in all {
-            for (table, n) in one.rows {
-                *sum.rows.entry(table).or_default() += n;
+            for (key, n) in one.rows {
+                *sum.rows.entry(key).or_default() += n;
             }
             for (reason, n) in one.rejects {
                 *sum.rejects.entry(reason).or_default() += n;
@@ -307,7 +308,7 @@ impl Scan {
                 Table::Candidates => self.candidates(&batch, &mut buffers)?,
                 table => self.events(table, &batch, &mut buffers, &mut out.rejects)?,
             };
-            *out.rows.entry(part.table).or_default() += n;
+            *out.rows.entry((part.table, part.day.unwrap_or_default())).or_default() += n;
         }
         buffers.flush()?;
         Ok(out)

@@ -249,7 +249,10 @@ impl ExampleSpill {
             let rows = fill(rows, resolved, stats, schema);
             n_rows += rows.len() as u64;
             let name = format!("examples/day={}.parquet", Day(day).to_iso());
-            files.insert(name.clone(), example_files::write(&dir.join(&name), &rows)?);
+            files.insert(
+                name.clone(),
+                example_files::write(&dir.join(&name), &rows, &resolved.user_keys, &resolved.item_keys)?,
+            );
         }
         Ok(n_rows)
     }

@@ -20,11 +20,12 @@ use crate::error::DataError;
 use crate::examples::{Examples, HEADS};
 
 /// Columns before the labels and features.
-const HEAD: [(&str, DataType); 6] = [
+const HEAD: [(&str, DataType); 7] = [
     ("group", DataType::UInt64),
     ("requested_at", DataType::Int64),
-    ("user_row", DataType::UInt32),
-    ("item_row", DataType::UInt32),
+    ("user_key_high", DataType::UInt64),
+    ("user_key_low", DataType::UInt64),
+    ("item_key", DataType::UInt64),
     ("position", DataType::UInt32),
     ("prefix_propensity", DataType::Float64),
 ];
@@ -39,8 +40,14 @@ fn schema(feature_names: &[String]) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Writes the rows of one day.
-pub(crate) fn write(path: &Path, rows: &Examples) -> Result<FileEntry, DataError> {
+/// Writes the rows of one day. Users and items are stored by key, so that a day's file stays good
+/// when later snapshots give them other rows.
+pub(crate) fn write(
+    path: &Path,
+    rows: &Examples,
+    user_keys: &[u128],
+    item_keys: &[u64],
+) -> Result<FileEntry, DataError> {
     let schema = schema(&rows.feature_names);
     let file = File::create(path).map_err(DataError::io(path))?;
     let sync = file.try_clone().map_err(DataError::io(path))?;
@@ -49,11 +56,18 @@ pub(crate) fn write(path: &Path, rows: &Examples) -> Result<FileEntry, DataError
     let n_features = rows.feature_names.len();
     for from in (0..rows.len()).step_by(BATCH_ROWS) {
         let range = from..(from + BATCH_ROWS).min(rows.len());
+        let user = |part: fn(u128) -> u64| {
+            let rows = rows.user[range.clone()].iter();
+            UInt64Array::from_iter_values(rows.map(|&row| part(user_keys[row as usize])))
+        };
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(UInt64Array::from(rows.group[range.clone()].to_vec())),
             Arc::new(Int64Array::from(rows.requested_at[range.clone()].to_vec())),
-            Arc::new(UInt32Array::from(rows.user[range.clone()].to_vec())),
-            Arc::new(UInt32Array::from(rows.item[range.clone()].to_vec())),
+            Arc::new(user(|key| (key >> 64) as u64)),
+            Arc::new(user(|key| key as u64)),
+            Arc::new(UInt64Array::from_iter_values(
+                rows.item[range.clone()].iter().map(|&row| item_keys[row as usize]),
+            )),
             Arc::new(UInt32Array::from(rows.position[range.clone()].to_vec())),
             Arc::new(Float64Array::from(rows.prefix_propensity[range.clone()].to_vec())),
         ];
@@ -73,8 +87,20 @@ pub(crate) fn write(path: &Path, rows: &Examples) -> Result<FileEntry, DataError
     FileEntry::of(path)
 }
 
+/// Number of rows of a day's file, from its footer.
+pub(crate) fn n_rows(path: &Path) -> Result<u64, DataError> {
+    let file = File::open(path).map_err(DataError::io(path))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet_error(path))?;
+    Ok(reader.metadata().file_metadata().num_rows().unsigned_abs())
+}
+
 /// Loads all days, in order.
-pub(crate) fn load(dir: &Path, manifest: &Manifest) -> Result<Examples, DataError> {
+pub(crate) fn load(
+    dir: &Path,
+    manifest: &Manifest,
+    user_keys: &[u128],
+    item_keys: &[u64],
+) -> Result<Examples, DataError> {
     let mut out = Examples { feature_names: manifest.feature_names.clone(), ..Examples::default() };
     let n_features = out.feature_names.len();
     let want = schema(&out.feature_names);
@@ -96,19 +122,21 @@ pub(crate) fn load(dir: &Path, manifest: &Manifest) -> Result<Examples, DataErro
             let columns = batch.columns();
             out.group.extend(columns[0].as_primitive::<UInt64Type>().values());
             out.requested_at.extend(columns[1].as_primitive::<Int64Type>().values());
-            for (column, rows, limit) in [
-                (2, &mut out.user, manifest.n_users),
-                (3, &mut out.item, manifest.n_items),
-                (4, &mut out.position, u64::from(u32::MAX) + 1),
-            ] {
-                let values = columns[column].as_primitive::<UInt32Type>().values();
-                if let Some(&bad) = values.iter().find(|&&v| u64::from(v) >= limit) {
-                    let expected = format!("rows below {limit}");
-                    return Err(DataError::corrupt(&path, expected, format!("row {bad}")));
-                }
-                rows.extend(values);
+            let unknown = |what: &str, key: String| {
+                DataError::corrupt(&path, format!("{what} of this snapshot"), format!("key {key}"))
+            };
+            let u64s = |at: usize| columns[at].as_primitive::<UInt64Type>().values();
+            for (&high, &low) in u64s(2).iter().zip(u64s(3)) {
+                let key = u128::from(high) << 64 | u128::from(low);
+                let row = user_keys.binary_search(&key);
+                out.user.push(row.map_err(|_| unknown("users", format!("{key:032x}")))? as u32);
             }
-            out.prefix_propensity.extend(columns[5].as_primitive::<Float64Type>().values());
+            for key in u64s(4) {
+                let row = item_keys.binary_search(key);
+                out.item.push(row.map_err(|_| unknown("items", format!("{key:016x}")))? as u32);
+            }
+            out.position.extend(columns[5].as_primitive::<UInt32Type>().values());
+            out.prefix_propensity.extend(columns[6].as_primitive::<Float64Type>().values());
             for (label, column) in out.labels.iter_mut().zip(&columns[HEAD.len()..]) {
                 label.extend(column.as_primitive::<Float32Type>().values());
             }

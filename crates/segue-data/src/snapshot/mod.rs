@@ -471,7 +471,9 @@ impl Snapshot {
     pub fn examples(&self) -> Result<Examples, DataError> {
         match &self.examples {
             ExampleStore::Owned(_, examples) => Ok((**examples).clone()),
-            ExampleStore::Files(dir) => example_files::load(dir, &self.manifest),
+            ExampleStore::Files(dir) => {
+                example_files::load(dir, &self.manifest, &self.user_keys, &self.item_keys)
+            }
         }
     }
 

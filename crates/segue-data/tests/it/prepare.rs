@@ -7,7 +7,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use segue_data::enrich::slate_key;
 use segue_data::features::aggregates_day;
-use segue_data::log::{LogWriter, WriterOptions};
+use segue_data::log::{LogWriter, SlateRow, WriterOptions};
 use segue_data::progress::NoProgress;
 use segue_data::{
     Catalogue, ExamplesFrom, FeatureInput, FeatureSchema, ItemCatalogue, PrepareConfig, Snapshot, UserState,
@@ -15,7 +15,7 @@ use segue_data::{
 };
 use segue_types::{
     DAY_MS, Day, EndReason, Event, Feedback, FeedbackKind, HOUR_MS, Impression, Item, ItemKey, MINUTE_MS,
-    Play, TimestampMs, User, UserKey,
+    Play, Surface, TimestampMs, User, UserKey,
 };
 
 const NOW: TimestampMs = TimestampMs(1_800_000_000_000);
@@ -223,7 +223,7 @@ fn bits(row: &[f32]) -> Vec<u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     /// Late, doubled and out-of-order arrivals: the features a request was served with are the
     /// training row's, bit for bit, and the server's states are the snapshot's.
@@ -286,6 +286,118 @@ proptest! {
         }
         prop_assert_eq!(n_found, examples.len());
     }
+}
+
+/// Writes the events known on days after `from` and up to `to`, and the slates composed then.
+fn write_days(home: &Path, server: &Server, with_slates: bool, from: Day, to: Day) {
+    let mut writer = LogWriter::new(home, "days", WriterOptions::default()).unwrap();
+    let is_new = |at: TimestampMs| at.day() > from && at.day() <= to;
+    let events: Vec<Event> = server.events.iter().filter(|e| is_new(e.known_at())).cloned().collect();
+    writer.write_events(&events).unwrap();
+    if with_slates {
+        for s in server.served.iter().filter(|s| s.position == 0 && is_new(s.at)) {
+            let row = SlateRow {
+                user_id: Some(s.user.clone()),
+                slate_id: s.slate.clone(),
+                surface: Surface::Home,
+                composed_at: s.at,
+                deployment_id: None,
+                n_cards: None,
+                slate_propensity: None,
+                candidate_sampling_rate: None,
+                empty_reason: None,
+                degraded: Vec::new(),
+                arms: Vec::new(),
+                feature_names: Vec::new(),
+                record: None,
+            };
+            writer.write(&[row]).unwrap();
+        }
+    }
+    if from == Day(i32::MIN) {
+        writer.write(&catalogue()).unwrap();
+        writer.write(&users()).unwrap();
+    }
+    writer.finish(TimestampMs(NOW.0 + i64::from(to.0)), &format!("to{}", to.0), false).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4, ..ProptestConfig::default() })]
+
+    /// However the days are cut, continuing snapshot after snapshot ends in the bytes of a rebuild.
+    #[test]
+    fn continued_snapshots_equal_a_full_rebuild(
+        steps in prop::collection::vec((0..4_u8, step(), 0..900_i64), 30..120),
+        cuts in prop::collection::vec(1..4_i32, 2..6),
+        with_slates in any::<bool>(),
+    ) {
+        let mut server = server();
+        for (user, step, wait) in &steps {
+            server.clock += wait * MINUTE_MS;
+            server.step(&format!("u{user}"), step);
+        }
+        let last = server.events.iter().map(|e| e.known_at().day()).max();
+        let (Some(last), first) = (last, TimestampMs(START).day()) else { return Ok(()) };
+        let home = tempfile::tempdir().unwrap();
+        let mut from = Day(i32::MIN);
+        let mut to = Day(first.0 + 3);
+        let mut cuts = cuts.into_iter().cycle();
+        let mut n_continued = 0;
+        loop {
+            write_days(home.path(), &server, with_slates, from, to);
+            let report = prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap();
+            n_continued += u32::from(report.incremental);
+            if to >= last {
+                break;
+            }
+            from = to;
+            to = Day(to.0 + cuts.next().unwrap_or(1));
+        }
+        let snapshot = Snapshot::open_current(home.path()).unwrap();
+        let continued = content(home.path(), &snapshot);
+        let dir = home.path().join("snapshots").join(snapshot.id());
+        drop(snapshot);
+        std::fs::remove_dir_all(dir).unwrap();
+        let full = PrepareConfig { full: true, ..PrepareConfig::default() };
+        let report = prepare(home.path(), &full, NOW, &NoProgress).unwrap();
+        prop_assert!(!report.incremental);
+        let rebuilt = content(home.path(), &Snapshot::open_current(home.path()).unwrap());
+        for (name, bytes) in &rebuilt {
+            prop_assert!(continued.get(name) == Some(bytes), "{} differs after {} steps", name, n_continued);
+        }
+        prop_assert_eq!(continued.len(), rebuilt.len());
+    }
+}
+
+#[test]
+fn a_snapshot_is_continued_until_something_old_changes() {
+    let mut server = server();
+    for n in 0..200_u8 {
+        server.clock += HOUR_MS;
+        server.step(&format!("u{}", n % 3), &Step::Play(n % 5, Some(50_000), None, 0));
+    }
+    let home = tempfile::tempdir().unwrap();
+    let first = TimestampMs(START).day();
+    let again = |from: i32, to: i32| {
+        write_days(home.path(), &server, false, Day(from), Day(to));
+        prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap()
+    };
+    assert!(!again(i32::MIN, first.0 + 4).incremental);
+    let second = again(first.0 + 4, first.0 + 5);
+    assert!(second.incremental);
+    // The day is new, and the two before it were open.
+    assert_eq!(second.n_days_read, 3);
+    // An item gets another artist for all time: what folds saw is no longer true.
+    let mut writer = LogWriter::new(home.path(), "late", WriterOptions::default()).unwrap();
+    writer.write(&[Item { artist_ids: vec!["other".into()], ..Item::new("i2") }]).unwrap();
+    writer.finish(TimestampMs(NOW.0 + 9_000_000), "late", false).unwrap();
+    assert!(!again(first.0 + 5, first.0 + 6).incremental);
+    // A late import into an old day.
+    assert!(again(first.0 + 6, first.0 + 7).incremental);
+    let mut writer = LogWriter::new(home.path(), "old", WriterOptions::default()).unwrap();
+    writer.write(&[Play::new("old", "u1", "i1", TimestampMs(START))]).unwrap();
+    writer.finish(TimestampMs(NOW.0 + 9_000_001), "old", false).unwrap();
+    assert!(!again(first.0 + 7, first.0 + 8).incremental);
 }
 
 /// A few hundred events of twenty listeners over five days.
