@@ -283,7 +283,7 @@ impl Engine {
             .filter(|(_, s)| s.has(segue_data::folds::interactions::flag::HIDDEN))
             .map(|(&key, _)| ItemKey(key))
             .collect();
-        let state = if consent { Arc::new(entry.state.clone()) } else { Arc::new(UserState::default()) };
+        let state = if consent { Arc::clone(&entry.state) } else { Arc::new(UserState::default()) };
         let deployment = self.deployment.load_full();
         let mut history = History::of(&state);
         if consent && history.item.is_empty() {
@@ -525,7 +525,7 @@ impl Engine {
             self.parts.journal.close(false)?;
             live.catalogue.replace_base(base, &live.store.items()?);
             live.snapshot.store(snapshot);
-            self.parts.journal.popularity(popularity);
+            self.parts.journal.snapshot(popularity)?;
             live.fill_directory()?;
         }
         self.deployment.store(Arc::new(deployment));

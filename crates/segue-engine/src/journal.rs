@@ -47,8 +47,8 @@ pub(crate) enum Request {
     Close(bool, Sender<Result<Vec<(u64, u64)>, String>>),
     /// Remove a drained segment.
     Remove(u64, Sender<Result<(), String>>),
-    /// Begin popularity again from a new snapshot.
-    Popularity(Box<Popularity>),
+    /// A new snapshot is in place: take over its states and popularity.
+    Snapshot(Box<Popularity>, Sender<Result<u64, String>>),
     Stop,
 }
 
@@ -107,6 +107,8 @@ impl Journal {
             checkpoint_offset,
             is_behind: false,
         };
+        // Before the log's records are applied on top.
+        let n_adopted = live.adopt_snapshot(checkpoint_offset, journal.wal.first_held())?;
         for (offset, key) in live.store.event_ids()? {
             journal.remember(offset, key);
         }
@@ -126,6 +128,11 @@ impl Journal {
             notes.push(format!(
                 "recovered {n_records} records from the write-ahead log, up to offset {}",
                 journal.last_offset
+            ));
+        }
+        if n_adopted > 0 {
+            notes.push(format!(
+                "the snapshot knows more of {n_adopted} listeners; their states are its own now"
             ));
         }
         if already > 0 {
@@ -181,7 +188,7 @@ impl Journal {
             }
             // The same rules ran before it was accepted; what the folds still refuse, `prepare`
             // refuses too, so both sides agree.
-            if let Err(reason) = user.state.update(&event, &*view) {
+            if let Err(reason) = Arc::make_mut(&mut user.state).update(&event, &*view) {
                 tracing::warn!(event_id = event.event_id(), %reason, "event not applied");
             } else if let Event::Play(play) = &event {
                 user.last_played_at = user.last_played_at.max(Some(play.occurred_at));
@@ -240,7 +247,7 @@ impl Journal {
                     }
                     replies.push(Reply::Items(response, reply));
                 }
-                Request::Close(..) | Request::Remove(..) | Request::Popularity(_) | Request::Stop => {}
+                Request::Close(..) | Request::Remove(..) | Request::Snapshot(..) | Request::Stop => {}
             }
         }
         let result = self.write(accepted);
@@ -357,6 +364,12 @@ impl Journal {
         Ok(self.wal.closed())
     }
 
+    fn adopt(&mut self) -> Result<u64, String> {
+        self.checkpoint().map_err(|e| e.to_string())?;
+        let held = self.wal.first_held();
+        self.live.adopt_snapshot(self.checkpoint_offset, held).map_err(|e| e.to_string())
+    }
+
     pub(crate) fn remove(&mut self, first: u64) -> Result<(), String> {
         self.wal.remove(first).map_err(|e| e.to_string())
     }
@@ -400,7 +413,11 @@ fn run(mut journal: Journal, inbox: &Receiver<Request>, rotated: &SyncSender<()>
         match other {
             Some(Request::Close(current_too, reply)) => drop(reply.send(journal.close(current_too))),
             Some(Request::Remove(first, reply)) => drop(reply.send(journal.remove(first))),
-            Some(Request::Popularity(popularity)) => journal.popularity = *popularity,
+            Some(Request::Snapshot(mut popularity, reply)) => {
+                popularity.share(Arc::clone(&journal.live.popular));
+                journal.popularity = *popularity;
+                drop(reply.send(journal.adopt()));
+            }
             Some(Request::Stop) => {
                 if let Err(e) = journal.checkpoint() {
                     tracing::error!(error = %e, "last checkpoint failed; the write-ahead log keeps everything");
@@ -446,9 +463,8 @@ impl JournalHandle {
         self.ask(|reply| Request::Remove(first, reply))
     }
 
-    pub(crate) fn popularity(&self, popularity: Popularity) {
-        // After a shutdown there is nothing to begin again.
-        let _ = self.requests.send(Request::Popularity(Box::new(popularity)));
+    pub(crate) fn snapshot(&self, popularity: Popularity) -> Result<u64, EngineError> {
+        self.ask(|reply| Request::Snapshot(Box::new(popularity), reply))
     }
 
     /// Stops the thread after everything asked so far; later requests are refused.
@@ -644,7 +660,7 @@ mod tests {
         }
         for (user, state) in expected {
             let entry = bench.live.user(UserKey::of(user)).unwrap().expect("a listener with events");
-            assert!(entry.state == state, "{what}: the state of {user} is not the fold of its events");
+            assert!(*entry.state == state, "{what}: the state of {user} is not the fold of its events");
         }
     }
 

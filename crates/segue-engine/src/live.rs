@@ -8,11 +8,15 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use segue_data::Snapshot;
 use segue_types::api::{UserSummary, UsersResponse};
 use segue_types::{TimestampMs, User, UserKey};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::catalogue::LiveCatalogue;
 use crate::error::EngineError;
 use crate::popularity::PopularLists;
-use crate::store::{Store, UserEntry};
+use crate::store::{Checkpoint, Store, UserEntry};
+
+/// Name under which the store keeps the snapshot whose states were taken over.
+const ADOPTED: &str = "adopted_snapshot";
 
 /// State shared between requests and the journal. Requests only read.
 #[derive(Debug)]
@@ -64,7 +68,7 @@ impl Live {
             let user_id = snapshot.users()[row as usize].user_id.clone();
             let last_played_at =
                 (state.n_plays() > 0).then(|| TimestampMs(state.user_features().last_played_at));
-            Some(Arc::new(UserEntry { user_id, offset: 0, last_played_at, state }))
+            Some(Arc::new(UserEntry { user_id, offset: 0, last_played_at, state: Arc::new(state) }))
         }))
     }
 
@@ -95,6 +99,39 @@ impl Live {
         if users.len() > keep {
             users.clear();
         }
+    }
+
+    /// Takes over the snapshot's state of every stored listener of whom it knows as much or more:
+    /// years of history may have been imported since. A listener with events at or after offset
+    /// `first_held`, which no snapshot can hold yet, keeps theirs. The store has to be at
+    /// `checkpoint_offset`. Returns the number taken over.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written.
+    pub(crate) fn adopt_snapshot(&self, checkpoint_offset: u64, first_held: u64) -> Result<u64, EngineError> {
+        let snapshot = self.snapshot.load_full();
+        let Some(snapshot) = snapshot.as_deref() else { return Ok(0) };
+        let token = xxh3_64(snapshot.id().as_bytes());
+        if self.store.meta(ADOPTED)? == token {
+            return Ok(0);
+        }
+        let mut adopted: Vec<(UserKey, UserEntry)> = Vec::new();
+        for (key, head) in self.store.heads()?.0.into_iter().filter(|(_, head)| head.offset < first_held) {
+            let prepared = snapshot.user_row(key).and_then(|row| snapshot.user_state(row));
+            let (Some(prepared), Some(entry)) = (prepared, self.store.user(key)?) else { continue };
+            if prepared.last_known_at() >= entry.state.last_known_at() && prepared != *entry.state {
+                let last_played_at = TimestampMs(prepared.user_features().last_played_at);
+                let last_played_at = (prepared.n_plays() > 0).then_some(last_played_at);
+                let user_id = head.user_id;
+                adopted
+                    .push((key, UserEntry { user_id, last_played_at, state: Arc::new(prepared), ..entry }));
+            }
+        }
+        let users = adopted.iter().map(|(key, entry)| (*key, entry)).collect();
+        self.store.checkpoint(&Checkpoint { offset: checkpoint_offset, users, ..Checkpoint::default() })?;
+        self.store.set_meta(ADOPTED, token)?;
+        self.trim(0);
+        Ok(adopted.len() as u64)
     }
 
     /// Fills the list of listeners from the snapshot and the store.

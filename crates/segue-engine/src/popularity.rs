@@ -65,6 +65,12 @@ impl Popularity {
         Arc::clone(&self.lists)
     }
 
+    /// Publishes into `lists` from now on: readers of counts that these replace see these.
+    pub fn share(&mut self, lists: Arc<ArcSwap<PopularLists>>) {
+        lists.store(self.lists.load_full());
+        self.lists = lists;
+    }
+
     /// Adds `n` plays of an item at `at`, in its market and in all.
     pub fn add(&mut self, market: Option<&str>, item: ItemKey, at: TimestampMs, n: u32) {
         // The clamp keeps sums finite: 2^±900 is 17 years of a 7-day half-life.

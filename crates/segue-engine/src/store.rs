@@ -4,6 +4,7 @@
 //! is in the write-ahead log.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use segue_data::UserState;
@@ -28,7 +29,7 @@ pub struct UserEntry {
     /// Start of the latest play, if any.
     pub last_played_at: Option<TimestampMs>,
     /// Everything the folds know.
-    pub state: UserState,
+    pub state: Arc<UserState>,
 }
 
 /// The head of a stored listener: enough for lists, without decoding the state.
@@ -63,7 +64,7 @@ impl UserEntry {
             user_id: head.user_id,
             offset: head.offset,
             last_played_at: head.last_played_at,
-            state: UserState::decode(rest)?,
+            state: Arc::new(UserState::decode(rest)?),
         })
     }
 }

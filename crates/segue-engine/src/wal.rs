@@ -266,6 +266,13 @@ impl Wal {
         self.closed.iter().map(|(&first, &next)| (first, next)).collect()
     }
 
+    /// The first offset that a segment may still hold: everything before has been removed.
+    #[must_use]
+    pub fn first_held(&self) -> u64 {
+        let current = self.current.as_ref().map(|c| c.first);
+        self.closed.keys().next().copied().into_iter().chain(current).min().unwrap_or(self.next_offset)
+    }
+
     /// Removes a closed segment.
     ///
     /// # Errors

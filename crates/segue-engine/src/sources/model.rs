@@ -14,7 +14,7 @@ pub struct ModelSource {
 }
 
 impl Source<Query> for ModelSource {
-    fn candidates(&self, query: &Query, _deadline: &Deadline) -> Result<Proposals, StageError> {
+    fn candidates(&self, query: &Query, deadline: &Deadline) -> Result<Proposals, StageError> {
         let model = query.deployment.model(&self.name).map_err(StageError::MissingModel)?;
         let h = &query.history;
         let asked = KeyedQuery {
@@ -37,6 +37,9 @@ impl Source<Query> for ModelSource {
         }
         // What each proposal rests on, where the model can tell: the play that contributed most.
         for item in &out.items {
+            if deadline.is_past() {
+                break;
+            }
             let best = model
                 .explain(&asked, *item)
                 .into_iter()
@@ -47,6 +50,7 @@ impl Source<Query> for ModelSource {
             });
             out.because.push(because);
         }
+        out.because.resize(out.items.len(), None);
         Ok(out)
     }
 }

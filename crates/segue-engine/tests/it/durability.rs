@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use segue_data::log::{LogReader, SlateRow};
-use segue_engine::EngineConfig;
-use segue_types::{Feedback, FeedbackKind, Play};
+use segue_data::log::{LogReader, LogWriter, SlateRow, WriterOptions};
+use segue_data::progress::NoProgress;
+use segue_data::{PrepareConfig, prepare};
+use segue_engine::{Engine, EngineConfig};
+use segue_types::{DAY_MS, Feedback, FeedbackKind, Play};
 
 use crate::support::*;
 
@@ -119,4 +121,42 @@ fn many_callers_share_the_disk_and_none_is_forgotten() {
     engine.shutdown().unwrap();
     let ids = logged(home.path());
     assert_eq!((ids.len(), ids.values().max()), (200, Some(&1)));
+}
+
+/// The whole way round: served, drained, prepared, served again. Folds offline give the states the
+/// server had; where years of history were imported meanwhile, the snapshot knows more.
+#[test]
+fn a_prepared_log_gives_the_states_the_server_had_and_imports_are_taken_over() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = Engine::open(home.path(), small_segments(), NOW).unwrap();
+    engine.put_items((0..40).map(item).collect(), NOW).unwrap();
+    for i in 0..60_i64 {
+        let user = ["ada", "bo"][i as usize % 2];
+        let at = i * 400_000;
+        let mut events = vec![play(&format!("e{i}"), user, (i * 7 % 40) as usize, at, 1_000 * (i % 7) * 30)];
+        if i % 9 == 0 {
+            events.push(feedback(&format!("f{i}"), user, "t3", FeedbackKind::Like, at));
+        }
+        engine.ingest(events, NOW.plus_ms(at + 200_000)).unwrap();
+    }
+    let later = NOW.plus_ms(DAY_MS);
+    let (ada, bo) = (engine.user("ada", later).unwrap(), engine.user("bo", later).unwrap());
+    engine.shutdown().unwrap();
+    drop(engine);
+    let mut log = LogWriter::new(home.path(), "import", WriterOptions::default()).unwrap();
+    let old = |i: i64| Play::new(&format!("old{i}"), "ada", "t30", NOW.plus_ms(-(i + 1) * DAY_MS));
+    log.write(&(0..25).map(old).collect::<Vec<_>>()).unwrap();
+    log.finish(NOW, "import-1", true).unwrap();
+    prepare(home.path(), &PrepareConfig { n_threads: 1, ..PrepareConfig::default() }, later, &NoProgress)
+        .unwrap();
+    let engine = Engine::open(home.path(), small_segments(), later).unwrap();
+    let notes = engine.status(later).notes;
+    assert!(notes.iter().any(|n| n.contains("knows more of 1 listeners")), "{notes:?}");
+    let ada_now = engine.user("ada", later).unwrap();
+    assert_eq!((ada.n_plays, ada_now.n_plays), (30, 55));
+    assert_eq!(ada_now.state_offset, ada.state_offset);
+    assert_eq!(engine.user("bo", later).unwrap().features, bo.features);
+    let slate = engine.home(&request("bo"), later).unwrap().slate;
+    assert!(slate.empty_reason.is_none());
+    assert_eq!(engine.users("", 10).n_total, 2);
 }
