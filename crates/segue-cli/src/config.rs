@@ -89,6 +89,7 @@ impl Default for Config {
         let kinds = [
             ("popularity", "decayed_popularity"),
             ("neighbours", "co_listen"),
+            ("knn", "item_knn"),
             ("rules", "seq_rules"),
             ("markov", "markov"),
         ];
@@ -117,6 +118,9 @@ kind = \"decayed_popularity\"
 
 [model.neighbours]
 kind = \"co_listen\"
+
+[model.knn]
+kind = \"item_knn\"
 
 [model.rules]
 kind = \"seq_rules\"

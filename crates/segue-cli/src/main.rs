@@ -55,6 +55,18 @@ struct Global {
     threads: usize,
 }
 
+/// A failure of a command that has printed its answer: with `--json` there is one document, not two.
+#[derive(Debug)]
+struct AlreadyAnswered(String);
+
+impl std::fmt::Display for AlreadyAnswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for AlreadyAnswered {}
+
 impl Global {
     fn format(&self) -> Format {
         if self.json { Format::Json } else { Format::People }
@@ -80,7 +92,12 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("SEGUE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(is_terminal)
+        .with_writer(std::io::stderr)
+        .init();
     if cli.global.threads > 0 {
         // Fails only if the pool exists already, which nothing before this line starts.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(cli.global.threads).build_global();
@@ -88,7 +105,7 @@ fn main() -> ExitCode {
     match commands::run(cli.command, &cli.global) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if cli.global.json {
+            if cli.global.json && !error.is::<AlreadyAnswered>() {
                 let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
                 let _ = output::json(&serde_json::json!({ "error": error.to_string(), "causes": causes }));
             }

@@ -1,8 +1,9 @@
 //! Output: data to stdout, all else to stderr; a table for people or JSON for machines.
-#![allow(clippy::print_stdout, reason = "this is where the command prints")]
+
+use std::io::Write;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent};
 use serde::Serialize;
 
 /// How a command answers.
@@ -19,13 +20,15 @@ pub(crate) enum Format {
 /// # Errors
 /// If the value cannot be serialised (a map with keys that are no strings).
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    line(&serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
-/// Prints a line of data.
+/// Prints a line of data. A reader that went away (`| head`) ends the command quietly.
 pub(crate) fn line(text: &str) {
-    println!("{text}");
+    if writeln!(std::io::stdout().lock(), "{text}").is_err() {
+        std::process::exit(0);
+    }
 }
 
 /// Tells people what happens; never part of the data.
@@ -35,13 +38,14 @@ pub(crate) fn say(text: &str) {
 
 /// Prints a table: the first column to the left, numbers to the right.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
-    println!("{}", table_text(header, rows));
+    line(&table_text(header, rows));
 }
 
 /// The text of a table.
 pub(crate) fn table_text(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.remove_style(TableComponent::HorizontalLines);
     table.set_header(header.to_vec());
     for row in rows {
         table.add_row(row.clone());

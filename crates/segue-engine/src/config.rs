@@ -125,7 +125,7 @@ impl Default for HomeConfig {
                     id: "made_for_you".to_owned(),
                     title: "Made for you".to_owned(),
                     why: "Chosen from what listeners with your history play next".to_owned(),
-                    sources: names(&["markov", "rules", "neighbours", "popularity", "popular"]),
+                    sources: names(&["markov", "rules", "neighbours", "knn", "popularity", "popular"]),
                     filters: discovery(),
                     selector: "explore".to_owned(),
                     ..ShelfConfig::default()
@@ -167,7 +167,7 @@ impl Default for NowPlayingConfig {
                 id: "queue".to_owned(),
                 title: "Up next".to_owned(),
                 why: "Goes on from what plays now".to_owned(),
-                sources: names(&["markov", "rules", "neighbours", "similar", "popular"]),
+                sources: names(&["markov", "rules", "neighbours", "knn", "similar", "popular"]),
                 limit: 20,
                 selector: "explore".to_owned(),
                 ..ShelfConfig::default()

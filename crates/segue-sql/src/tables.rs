@@ -92,5 +92,5 @@ fn holds_parquet(folder: &Path) -> bool {
 
 fn has_day_folders(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
-    entries.flatten().any(|e| e.file_name().to_string_lossy().starts_with("day="))
+    entries.flatten().any(|e| e.path().is_dir() && e.file_name().to_string_lossy().starts_with("day="))
 }

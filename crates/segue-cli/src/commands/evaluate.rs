@@ -98,7 +98,7 @@ fn evaluation(config: &Config, args: &Args, global: &Global) -> Result<Evaluatio
     let snapshot = Snapshot::open_current(&global.home)?;
     let data = Data::of(&snapshot);
     let dataset = data.dataset();
-    let protocol = protocol(config, args, &snapshot, &dataset)?;
+    let mut protocol = protocol(config, args, &snapshot, &dataset)?;
 
     let names: Vec<&String> =
         if args.models.is_empty() { config.model.keys().collect() } else { args.models.iter().collect() };
@@ -123,6 +123,8 @@ fn evaluation(config: &Config, args: &Args, global: &Global) -> Result<Evaluatio
         let models: Vec<(&str, &dyn FitAndRecommend)> = fits.iter().map(|(n, m)| (*n, m.as_ref())).collect();
         match evaluate(&protocol, &dataset, &models, &Watch::new(global)) {
             Ok(report) => break report,
+            // One listener who hears the same music again leaves nothing new to predict: ask for repeats too.
+            Err(EvalError::EmptySplit { .. }) if protocol.filter_seen => protocol.filter_seen = false,
             // A model that needs what this data lacks is left out, and the others are asked again.
             Err(EvalError::Fit { model, source }) if is_about_the_data(&source) && fits.len() > 1 => {
                 fits.retain(|(name, _)| *name != model);
@@ -309,6 +311,10 @@ pub(crate) fn print(found: &Evaluation) {
         split.n_train_items,
         if report.protocol.filter_seen { "left out" } else { "allowed" },
     ));
+    let dropped = split.dropped.to_string();
+    if !dropped.is_empty() {
+        output::line(&format!("not asked or not predictable: {dropped}"));
+    }
     let mut header = vec!["model".to_owned()];
     if let Some(first) = report.models.first() {
         header.extend(first.metrics.iter().map(|m| format!("{}@{}", m.metric, m.k)));

@@ -19,6 +19,7 @@ use crate::progress::Bar;
 #[command(after_help = "\
 Examples:
   segue sim --users 50000 --items 100000 --days 60       a world into the log
+  segue sim --marginals                                  how real it is, beside published figures
   segue sim --server http://127.0.0.1:8000 --listeners 500 --for-days 7 --json
 
 The world is the same for the same seed and size. With --server, the server must run with
@@ -51,6 +52,9 @@ pub(crate) struct Args {
     /// With --server: seed of plans and luck
     #[arg(long, default_value_t = 1)]
     luck: u64,
+    /// Print the reference world's figures beside published ones (docs/world.md)
+    #[arg(long, conflicts_with = "server")]
+    marginals: bool,
     /// With --server: name of this run, part of request and event ids
     #[arg(long, default_value = "r1")]
     run: String,
@@ -69,6 +73,9 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<()> {
+    if args.marginals {
+        return marginals(args.seed, global);
+    }
     let world = World::new(args.world())?;
     let Some(url) = &args.server else {
         Config::write_first(&global.home)?;
@@ -173,5 +180,18 @@ impl WorldSink for LogSink<'_> {
     fn progress(&mut self, n_done: u32, _n_users: u32) {
         self.bar.advance(u64::from(n_done.saturating_sub(self.n_done)));
         self.n_done = n_done;
+    }
+}
+
+/// The page `docs/world.md`.
+fn marginals(seed: u64, global: &Global) -> Result<()> {
+    let reference = WorldConfig::reference(seed);
+    match global.format() {
+        Format::Json => output::json(&segue_sim::marginals::marginals(&World::new(reference)?)),
+        Format::People => {
+            let page = segue_sim::page::page("segue sim --marginals", &reference, &WorldConfig::demo(seed))?;
+            output::line(page.trim_end());
+            Ok(())
+        }
     }
 }
