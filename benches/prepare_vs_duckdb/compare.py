@@ -54,8 +54,10 @@ QUERIES = {
         with numbered as (select user_id, session, item_id, row_number() over (partition by user_id order by known_at, event_id) as n from sessions),
         pairs as (select a.item_id as a, b.item_id as b from numbered a join numbered b
                   on a.user_id = b.user_id and a.session = b.session and a.item_id <> b.item_id and abs(a.n - b.n) <= 10)
-        select a::varchar as a, b::varchar as b, count(*) as n from pairs group by all
-        qualify row_number() over (partition by a order by n desc) <= 50""",
+        select a, b, n from (
+            select *, row_number() over (partition by a order by n desc) as rank
+            from (select a::varchar as a, b::varchar as b, count(*) as n from pairs group by all))
+        where rank <= 50""",
 }
 
 
