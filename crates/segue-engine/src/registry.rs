@@ -1,93 +1,17 @@
-//! The stages that exist, by kind: one explicit list each, name → constructor.
-//! A new stage is a file and a line here.
+//! Looks stages up by name. The lists themselves stand with the stages, in
+//! [`sources`](crate::sources) and [`filters`](crate::filters).
 
 use std::sync::Arc;
 
 use segue_pipeline::compose::SELECTORS;
-use segue_pipeline::{FailurePolicy, Filter, Source};
+use segue_pipeline::{FailurePolicy, Source};
 
 use crate::config::{ServingConfig, ShelfConfig};
 use crate::error::EngineError;
-use crate::filters::already_playing::AlreadyPlayingFilter;
-use crate::filters::consent::ConsentFilter;
-use crate::filters::explicit::ExplicitFilter;
-use crate::filters::hidden::HiddenFilter;
-use crate::filters::market::MarketFilter;
-use crate::filters::recently_played::RecentlyPlayedFilter;
+pub use crate::filters::{FILTERS, FilterLine};
 use crate::query::Query;
 use crate::sources::model::ModelSource;
-use crate::sources::new_releases::NewReleasesSource;
-use crate::sources::popular::PopularSource;
-use crate::sources::recent::RecentSource;
-use crate::sources::similar::SimilarSource;
-
-type MakeSource = fn(&ServingConfig) -> Arc<dyn Source<Query>>;
-type MakeFilter = fn(&ServingConfig) -> Arc<dyn Filter<Query>>;
-
-/// A built-in source.
-pub struct SourceLine {
-    /// Name in `sources` of a shelf.
-    pub name: &'static str,
-    /// One sentence for lists and help.
-    pub about: &'static str,
-    /// Whether it looks at the listener at all.
-    pub is_personal: bool,
-    make: MakeSource,
-}
-
-/// A filter.
-pub struct FilterLine {
-    /// Name in `filters`.
-    pub name: &'static str,
-    /// One sentence for lists and help.
-    pub about: &'static str,
-    /// What happens if it fails. Filters that fail closed run whether named or not.
-    pub policy: FailurePolicy,
-    make: MakeFilter,
-}
-
-const fn source(name: &'static str, about: &'static str, is_personal: bool, make: MakeSource) -> SourceLine {
-    SourceLine { name, about, is_personal, make }
-}
-
-const fn filter(
-    name: &'static str,
-    about: &'static str,
-    policy: FailurePolicy,
-    make: MakeFilter,
-) -> FilterLine {
-    FilterLine { name, about, policy, make }
-}
-
-/// The built-in sources. Any other source name in a shelf is the name of a model artifact.
-pub const SOURCES: &[SourceLine] = &[
-    source("recent", "what the listener played lately", true, |_| Arc::new(RecentSource)),
-    source("similar", "items like the last one enjoyed, or like the current one", true, |_| {
-        Arc::new(SimilarSource)
-    }),
-    source("new_releases", "new items of loved artists", true, |c| {
-        Arc::new(NewReleasesSource { days: c.new_release_days })
-    }),
-    source("popular", "what the market plays most", false, |_| Arc::new(PopularSource)),
-];
-
-/// The filters. Those that fail closed protect the listener or the service.
-pub const FILTERS: &[FilterLine] = &[
-    filter("market", "playable in the market now", FailurePolicy::FailClosed, |_| Arc::new(MarketFilter)),
-    filter("explicit", "no explicit items where unwanted", FailurePolicy::FailClosed, |_| {
-        Arc::new(ExplicitFilter)
-    }),
-    filter("hidden", "nothing the listener hid", FailurePolicy::FailClosed, |_| Arc::new(HiddenFilter)),
-    filter("consent", "nothing personal without consent", FailurePolicy::FailClosed, |_| {
-        Arc::new(ConsentFilter)
-    }),
-    filter("already_playing", "not the current item, nor what just played", FailurePolicy::Skip, |_| {
-        Arc::new(AlreadyPlayingFilter)
-    }),
-    filter("recently_played", "nothing heard lately", FailurePolicy::Skip, |c| {
-        Arc::new(RecentlyPlayedFilter { hours: c.recently_played_hours })
-    }),
-];
+pub use crate::sources::{SOURCES, SourceLine};
 
 /// Whether a source is built in.
 #[must_use]

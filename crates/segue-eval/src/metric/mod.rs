@@ -5,28 +5,28 @@
 //! given to anybody ([`Compute::Overall`]). A new one is a file with a `METRICS` constant and a
 //! line in [`FAMILIES`].
 
-mod coverage;
-mod hit_rate;
-mod mrr;
-mod ndcg;
-mod novelty;
-mod precision;
-mod recall;
-mod repeat_share;
-
 use crate::EvalError;
 
-/// Every metric there is, family by family.
-pub const FAMILIES: &[&[Metric]] = &[
-    recall::METRICS,
-    hit_rate::METRICS,
-    precision::METRICS,
-    ndcg::METRICS,
-    mrr::METRICS,
-    coverage::METRICS,
-    novelty::METRICS,
-    repeat_share::METRICS,
-];
+/// Declares the modules and the list from one line per family.
+macro_rules! families {
+    ($($module:ident),+ $(,)?) => {
+        $(mod $module;)+
+
+        /// Every metric there is, family by family.
+        pub const FAMILIES: &[&[Metric]] = &[$($module::METRICS),+];
+    };
+}
+
+families! {
+    recall,
+    hit_rate,
+    precision,
+    ndcg,
+    mrr,
+    coverage,
+    novelty,
+    repeat_share,
+}
 
 /// A registered metric.
 #[derive(Debug, Clone, Copy)]
