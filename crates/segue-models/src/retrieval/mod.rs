@@ -32,4 +32,5 @@ recommenders! {
     markov::Markov,
     seq_rules::SeqRules,
     pctm::Pctm,
+    trending::Trending,
 }
