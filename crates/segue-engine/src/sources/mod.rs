@@ -45,5 +45,6 @@ sources! {
     recent: "what the listener played lately", PERSONAL, |_| Arc::new(recent::RecentSource);
     similar: "items like the last one enjoyed, or like the current one", PERSONAL, |_| Arc::new(similar::SimilarSource);
     new_releases: "new items of loved artists", PERSONAL, |c| Arc::new(new_releases::NewReleasesSource { days: c.new_release_days });
+    saved: "what the listener saved, long unheard first", PERSONAL, |_| Arc::new(saved::SavedSource);
     popular: "what the market plays most", FOR_ALL, |_| Arc::new(popular::PopularSource);
 }

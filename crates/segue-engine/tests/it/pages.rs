@@ -209,3 +209,39 @@ fn candidates_say_where_they_came_from_and_what_became_of_them() {
         assert!(kinds.contains(&kind), "{kinds:?}");
     }
 }
+
+#[test]
+fn a_saved_track_stands_on_its_shelf_and_a_late_skip_takes_it_off() {
+    let home = tempfile::tempdir().unwrap();
+    let shelf_of = |filters: &[&str]| ShelfConfig {
+        id: "collection".to_owned(),
+        title: "Your collection".to_owned(),
+        sources: vec!["saved".to_owned()],
+        filters: filters.iter().map(|&f| f.to_owned()).collect(),
+        ..ShelfConfig::default()
+    };
+    let mut config = EngineConfig::default();
+    config.surface.home.shelf = vec![shelf_of(&["recently_skipped"])];
+    let engine = open(home.path(), config);
+    engine
+        .ingest(
+            vec![
+                feedback("s1", "ada", "t4", FeedbackKind::Save, 0),
+                feedback("s2", "ada", "t5", FeedbackKind::Save, 1_000),
+                feedback("s3", "ada", "t6", FeedbackKind::Save, 2_000),
+                feedback("s4", "ada", "t6", FeedbackKind::Unsave, 3_000),
+            ],
+            NOW.plus_ms(10_000),
+        )
+        .unwrap();
+    let cards = |at_ms: i64| {
+        let slate = engine.home(&request("ada"), NOW.plus_ms(at_ms)).unwrap().slate;
+        let mut cards: Vec<String> = all_cards(&slate).into_iter().map(str::to_owned).collect();
+        cards.sort();
+        cards
+    };
+    assert_eq!(cards(20_000), ["t4", "t5"]);
+    engine.ingest(vec![play("p1", "ada", 4, 30_000, 3_000)], NOW.plus_ms(60_000)).unwrap();
+    assert_eq!(cards(60_000), ["t5"], "skipped just now");
+    assert_eq!(cards(100 * 3_600_000), ["t4", "t5"], "the skip is long ago");
+}
