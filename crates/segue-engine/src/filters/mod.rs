@@ -43,4 +43,5 @@ filters! {
     consent: "nothing personal without consent", FailClosed, |_| Arc::new(consent::ConsentFilter);
     already_playing: "not the current item, nor what just played", Skip, |_| Arc::new(already_playing::AlreadyPlayingFilter);
     recently_played: "nothing heard lately", Skip, |c| Arc::new(recently_played::RecentlyPlayedFilter { hours: c.recently_played_hours });
+    recently_skipped: "nothing whose latest play was skipped lately", Skip, |c| Arc::new(recently_skipped::RecentlySkippedFilter { hours: c.recently_played_hours });
 }
