@@ -4,9 +4,6 @@
 //! `tests/tables/NAME.txt` (`SEGUE_REFILL=1` fills in what it gives).
 
 pub mod decayed;
-pub mod interactions;
-pub mod recent_plays;
-pub mod user_features;
 
 use segue_types::TimestampMs;
 
@@ -14,13 +11,14 @@ use crate::codec::{Put, Take};
 use crate::enrich::Enriched;
 use crate::fold::{Fold, ItemContext};
 
-pub use interactions::Interactions;
-pub use recent_plays::RecentPlays;
-pub use user_features::UserFeatures;
-
-/// Declares [`FoldStates`]: one state per registered fold, in order.
+/// Declares the modules and [`FoldStates`] from one line per fold: one state each, in order.
 macro_rules! folds {
-    ($($(#[$doc:meta])* $field:ident: $fold:ty),+ $(,)?) => {
+    ($($(#[$doc:meta])* $field:ident: $fold:ident),+ $(,)?) => {
+        $(
+            pub mod $field;
+            pub use $field::$fold;
+        )+
+
         /// The states of all folds of one listener.
         #[derive(Debug, Clone, PartialEq, Default)]
         pub struct FoldStates {
