@@ -121,4 +121,6 @@ folds! {
     recent_plays: RecentPlays,
     /// Activity, shares and session.
     user_features: UserFeatures,
+    /// Plays by tag.
+    tag_affinity: TagAffinity,
 }
