@@ -22,6 +22,7 @@ families! {
     hit_rate,
     precision,
     ndcg,
+    map,
     mrr,
     coverage,
     novelty,
