@@ -1,0 +1,74 @@
+//! What a well-meaning client gets, on a server that knows nobody.
+
+use axum::http::StatusCode;
+use segue_serve::Clock;
+use segue_types::api::{EventsResponse, SlateResponse, StatusResponse, UserResponse};
+use serde_json::{Value, json};
+
+use crate::{NOW, world};
+
+#[tokio::test]
+async fn a_stranger_on_an_empty_catalogue_gets_an_empty_page_with_a_reason() {
+    let world = world(Clock::client(NOW));
+    for route in ["/v1/home", "/v1/now-playing"] {
+        let (status, body) = world.post(route, json!({"user_id": "nobody"}).to_string()).await;
+        assert_eq!(status, StatusCode::OK, "{route}: {body}");
+        let slate: SlateResponse = serde_json::from_value(body).unwrap();
+        assert!(slate.slate.shelves.iter().all(|s| s.cards.is_empty()));
+        assert!(slate.slate.empty_reason.is_some());
+        assert!(slate.record.is_none(), "the record comes only when asked for");
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_acknowledged_once_and_shows_in_the_listeners_state() {
+    let world = world(Clock::client(NOW));
+    let play = json!({"events": [
+        {"type": "play", "event_id": "e1", "user_id": "ada", "item_id": "t1", "occurred_at": NOW.0 - 60_000},
+        {"type": "play", "event_id": "", "user_id": "ada", "item_id": "t1", "occurred_at": NOW.0},
+    ]});
+    let (status, body) = world.post("/v1/events", play.to_string()).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+    let first: EventsResponse = serde_json::from_value(body).unwrap();
+    assert_eq!((first.n_accepted, first.n_duplicates), (1, 0));
+    assert_eq!((first.rejected[0].index, first.rejected[0].reason.as_str()), (1, "missing_column"));
+
+    let (_, body) = world.post("/v1/events", play.to_string()).await;
+    let again: EventsResponse = serde_json::from_value(body).unwrap();
+    assert_eq!((again.n_accepted, again.n_duplicates), (0, 1));
+
+    let (status, bytes) = world.get("/v1/users/ada").await;
+    assert_eq!(status, StatusCode::OK);
+    let user: UserResponse = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!((user.is_known, user.n_plays, user.recent.len()), (true, 1, 1));
+}
+
+#[tokio::test]
+async fn a_slate_can_be_looked_up_and_replayed() {
+    let world = world(Clock::client(NOW));
+    let (_, slate) = world.post("/v1/home", json!({"user_id": "ada", "request_id": "r-1"}).to_string()).await;
+    assert_eq!(slate["slate_id"], "r-1");
+    let (status, bytes) = world.get("/v1/slates/r-1").await;
+    assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&bytes));
+    let (status, replay) = world.post("/v1/slates/r-1/replay", "").await;
+    assert_eq!(status, StatusCode::OK, "{replay}");
+    assert_eq!(replay["is_identical"], true, "{replay}");
+}
+
+#[tokio::test]
+async fn status_metrics_and_openapi_answer() {
+    let world = world(Clock::client(NOW));
+    let (_, bytes) = world.get("/v1/status").await;
+    let status: StatusResponse = serde_json::from_slice(&bytes).unwrap();
+    assert!(status.client_clock);
+    assert_eq!(status.now, NOW);
+    world.post("/v1/home", "{}").await;
+    let (_, text) = world.get("/metrics").await;
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    assert!(text.contains("segue_request_seconds_count{route=\"/v1/home\",status=\"200\"} 1"), "{text}");
+    let (_, bytes) = world.get("/openapi.json").await;
+    let api: Value = serde_json::from_slice(&bytes).unwrap();
+    assert!(api["paths"]["/v1/events"]["post"].is_object());
+    assert!(api["components"]["schemas"]["SlateResponse"].is_object());
+    assert_eq!(world.get("/healthz").await.0, StatusCode::OK);
+}
