@@ -22,7 +22,6 @@ use crate::output::Format;
 #[command(
     name = "segue",
     version,
-    about,
     after_help = "\
 Examples:
   segue demo                                  a made-up listening world, from log to page
@@ -53,6 +52,20 @@ struct Global {
     /// Threads to use; 0 takes every core
     #[arg(long, global = true, value_name = "N", default_value_t = 0)]
     threads: usize,
+}
+
+/// An error with its causes, each said once: many messages quote their cause already.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !message.contains(&cause) {
+            if !message.is_empty() {
+                message.push_str(": ");
+            }
+            message.push_str(&cause);
+        }
+    }
+    message
 }
 
 /// A failure of a command that has printed its answer: with `--json` there is one document, not two.
@@ -105,11 +118,12 @@ fn main() -> ExitCode {
     match commands::run(cli.command, &cli.global) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let message = message(&error);
             if cli.global.json && !error.is::<AlreadyAnswered>() {
-                let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
-                let _ = output::json(&serde_json::json!({ "error": error.to_string(), "causes": causes }));
+                // The value is a map with text keys: it serialises.
+                let _ = output::json(&serde_json::json!({ "error": message }));
             }
-            output::say(&format!("error: {error:#}"));
+            output::say(&format!("error: {message}"));
             ExitCode::FAILURE
         }
     }

@@ -18,7 +18,7 @@ async fn each_mistake_has_its_stable_code() {
     let play = json!({"type": "play", "event_id": "e", "user_id": "u", "item_id": "i", "occurred_at": 0});
     for (route, body, status, want) in [
         ("/v1/home", "{".to_owned(), 400, "body_not_json"),
-        ("/v1/home", "[]".to_owned(), 422, "body_does_not_fit"),
+        ("/v1/home", "\"home\"".to_owned(), 422, "body_does_not_fit"),
         ("/v1/home", json!({"usr_id": "x"}).to_string(), 422, "body_does_not_fit"),
         ("/v1/home", json!({"limit": -1}).to_string(), 422, "body_does_not_fit"),
         ("/v1/home", json!({"limit": 0}).to_string(), 400, "bad_field"),

@@ -1,0 +1,126 @@
+//! Whole commands: stdout, stderr and exit code, as snapshots with the volatile parts filtered.
+//!
+//! `INSTA_UPDATE=always cargo test --release -p segue-cli` writes them anew; read the diff.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+struct Cli {
+    folder: tempfile::TempDir,
+}
+
+impl Cli {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_segue"))
+            .args(arguments)
+            .current_dir(self.path())
+            .env_remove("SEGUE_LOG")
+            .output()
+            .unwrap()
+    }
+
+    /// Exit code, stdout and stderr in one text, with paths and times taken out.
+    fn text(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let text = format!(
+            "$ segue {}\nexit {}\n-- stdout\n{}-- stderr\n{}",
+            arguments.join(" "),
+            output.status.code().unwrap_or(-1),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = text.replace(&self.path().display().to_string(), "FOLDER");
+        text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[test]
+fn help_has_an_example_for_every_command() {
+    let cli = Cli::new();
+    insta::assert_snapshot!("help", cli.text(&["--help"]));
+    for command in
+        ["demo", "import", "prepare", "train", "evaluate", "serve", "sim", "sql", "replay", "doctor", "dev"]
+    {
+        let text = cli.text(&[command, "--help"]);
+        assert!(text.contains("exit 0"), "{text}");
+        assert!(text.contains("Example"), "{text}");
+    }
+}
+
+#[test]
+fn misuse_exits_with_2() {
+    let cli = Cli::new();
+    for arguments in [&["dance"][..], &["sql"], &["import"], &["prepare", "--until", "soon"], &["replay"]] {
+        assert_eq!(cli.run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_empty_home_says_what_to_do() {
+    let cli = Cli::new();
+    insta::assert_snapshot!("empty_prepare", cli.text(&["prepare", "--home", "h"]));
+    insta::assert_snapshot!("empty_train", cli.text(&["train", "--home", "h"]));
+    insta::assert_snapshot!("empty_sql", cli.text(&["sql", "SELECT 1", "--home", "h"]));
+    insta::assert_snapshot!("import_nothing", cli.text(&["import", "nowhere.csv", "--home", "h"]));
+}
+
+#[test]
+fn a_wrong_setting_is_named_with_its_rule() {
+    let cli = Cli::new();
+    cli.write("h/segue.toml", "[evaluate]\ntest_share = 2.0\n");
+    insta::assert_snapshot!("wrong_setting", cli.text(&["serve", "--home", "h"]));
+    cli.write("h/segue.toml", "[model.x]\nkind = \"oracle\"\n");
+    let text = cli.text(&["train", "--home", "h"]);
+    assert!(text.contains("oracle") && text.contains("markov"), "{text}");
+}
+
+#[test]
+fn a_small_log_goes_through_import_prepare_train_evaluate_and_sql() {
+    let cli = Cli::new();
+    let mut csv = String::from("user_id,item_id,occurred_at\n");
+    for user in 0..20_u64 {
+        for step in 0..30_u64 {
+            let item = (user % 4) * 5 + step % 5;
+            let at = 1_700_000_000_000 + (step * 20 + user) * 3_600_000;
+            csv += &format!("u{user},i{item},{at}\n");
+        }
+    }
+    cli.write("plays.csv", &csv);
+    let dry = cli.text(&["import", "plays.csv", "--dry-run", "--home", "h"]);
+    assert!(dry.contains("nothing was written") && dry.contains("exit 0"), "{dry}");
+    assert!(!cli.path().join("h/log").exists());
+
+    for command in [&["import", "plays.csv"][..], &["prepare"], &["train"], &["evaluate"]] {
+        let mut arguments = command.to_vec();
+        arguments.extend(["--home", "h", "--quiet", "--json"]);
+        let output = cli.run(&arguments);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
+    }
+    insta::assert_snapshot!(
+        "sql_counts",
+        cli.text(&[
+            "sql",
+            "SELECT count(*) AS plays, count(DISTINCT user_id) AS listeners FROM plays",
+            "--home",
+            "h"
+        ])
+    );
+    let doctor = cli.text(&["doctor", "--home", "h"]);
+    assert!(doctor.contains("exit 0") && doctor.contains("600 plays"), "{doctor}");
+}
