@@ -72,12 +72,11 @@ impl CatalogueView {
         rows.get(n.checked_sub(1)?)
     }
 
-    /// The same, for items that can be played on their own and are available.
+    /// The same, for items that are available. Home shows any kind; a queue takes what
+    /// [`is_playable`].
     #[must_use]
-    pub fn playable(&self, key: ItemKey, at: TimestampMs) -> Option<&Arc<Item>> {
-        self.item(key, at).filter(|item| {
-            item.available && matches!(item.kind, ItemKind::Track | ItemKind::Episode | ItemKind::Chapter)
-        })
+    pub fn available(&self, key: ItemKey, at: TimestampMs) -> Option<&Arc<Item>> {
+        self.item(key, at).filter(|item| item.available)
     }
 
     /// Number of items.
@@ -163,6 +162,13 @@ impl LiveCatalogue {
     }
 }
 
+/// Whether an item sounds by itself: tracks, episodes and chapters do, artists, albums and playlists
+/// are opened first.
+#[must_use]
+pub fn is_playable(kind: ItemKind) -> bool {
+    matches!(kind, ItemKind::Track | ItemKind::Episode | ItemKind::Chapter)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,12 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_out_is_not_playable() {
+    fn what_is_taken_out_is_not_available() {
         let live = LiveCatalogue::default();
         let gone = Item { available: false, ..item("a", "t", Some(10)) };
         live.put(&[item("a", "t", None), gone]);
         let view = live.view();
-        assert!(view.playable(ItemKey::of("a"), TimestampMs(9)).is_some());
-        assert!(view.playable(ItemKey::of("a"), TimestampMs(10)).is_none());
+        assert!(view.available(ItemKey::of("a"), TimestampMs(9)).is_some());
+        assert!(view.available(ItemKey::of("a"), TimestampMs(10)).is_none());
     }
 }

@@ -402,7 +402,7 @@ impl Engine {
         }
         let (model, neighbours) = found.unwrap_or(("none", Vec::new()));
         let items = neighbours.into_iter().filter(|&(item, _)| item != key).filter_map(|(item, score)| {
-            let item = view.playable(item, now)?;
+            let item = view.available(item, now)?;
             Some(ScoredItem { item_id: item.item_id.clone(), score, display: (&**item).into() })
         });
         Some(SimilarResponse {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use segue_data::UserState;
 use segue_types::{Item, ItemKey, Surface, TimestampMs, UserKey};
 
-use crate::catalogue::CatalogueView;
+use crate::catalogue::{CatalogueView, is_playable};
 use crate::deployment::Deployment;
 use crate::popularity::PopularLists;
 
@@ -73,9 +73,11 @@ impl History {
 }
 
 impl Query {
-    /// Facts of an item that can be played at the request's moment.
+    /// Facts of an item that the surface may show at the request's moment: a queue takes only what
+    /// can be played by itself.
     #[must_use]
     pub fn item(&self, key: ItemKey) -> Option<&Arc<Item>> {
-        self.catalogue.playable(key, self.now)
+        let is_queue = self.surface == Surface::NowPlaying;
+        self.catalogue.available(key, self.now).filter(|item| !is_queue || is_playable(item.kind))
     }
 }

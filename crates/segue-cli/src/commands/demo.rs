@@ -13,7 +13,9 @@ use segue_types::api::{
     EventsRequest, EventsResponse, ReplayResponse, SlateRequest, SlateResponse, StatusResponse, UserResponse,
     UsersResponse,
 };
-use segue_types::{Card, Event, Feedback, FeedbackKind, Impression, Play, StartReason, Surface, TimestampMs};
+use segue_types::{
+    Card, Event, Feedback, FeedbackKind, Impression, ItemKind, Play, StartReason, Surface, TimestampMs,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -332,14 +334,19 @@ fn listener(
         hidden.item_id.clone()
     });
 
-    let queue = ask("now-playing", Some(&played.item_id), "queue", *now)?;
-    let mut cards = queue.slate.shelves.iter().flat_map(|s| &s.cards);
-    checks.that("now_playing_has_a_queue", cards.clone().count() >= 3, || {
-        format!("{:?}", queue.slate.empty_reason)
-    });
-    checks.that("the_queue_leaves_out_what_plays", cards.all(|c| c.item_id != played.item_id), || {
-        played.item_id.clone()
-    });
+    // An artist or an album is opened, not queued behind: such a catalogue has no Now Playing.
+    let sounds =
+        matches!(played.display.kind, None | Some(ItemKind::Track | ItemKind::Episode | ItemKind::Chapter));
+    if sounds {
+        let queue = ask("now-playing", Some(&played.item_id), "queue", *now)?;
+        let mut cards = queue.slate.shelves.iter().flat_map(|s| &s.cards);
+        checks.that("now_playing_has_a_queue", cards.clone().count() >= 3, || {
+            format!("{:?}", queue.slate.empty_reason)
+        });
+        checks.that("the_queue_leaves_out_what_plays", cards.all(|c| c.item_id != played.item_id), || {
+            played.item_id.clone()
+        });
+    }
 
     let replay: ReplayResponse = client.post(&format!("/v1/slates/{}/replay", home.slate.slate_id), &())?;
     checks.that("a_slate_replays_byte_for_byte", replay.is_identical, || replay.differences.join(", "));
