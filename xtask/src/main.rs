@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// One named check. Adding a check is one function and one line here.
-const CHECKS: &[(&str, &str, fn() -> Result<()>)] = &[
+/// Name, what it shows, and the function that does it.
+type Check = (&'static str, &'static str, fn() -> Result<()>);
+
+/// The checks in order. Adding one is a function and a line here.
+const CHECKS: &[Check] = &[
     ("format", "rustfmt leaves nothing to change", checks::format),
     ("lint", "clippy with warnings as errors, all targets", checks::lint),
     ("deny", "licences, duplicate heavy crates and sources of dependencies", checks::deny),
@@ -70,7 +73,7 @@ fn run(names: &[String]) -> Result<()> {
 }
 
 /// Runs checks in order, goes on after a failure, and ends with the seconds of each, slowest first.
-fn run_checks(chosen: &[&(&str, &str, fn() -> Result<()>)]) -> Result<()> {
+fn run_checks(chosen: &[&Check]) -> Result<()> {
     let mut results: Vec<(&str, Duration, Option<String>)> = Vec::new();
     for (name, what, check) in chosen {
         println!("\n== {name}: {what}");
