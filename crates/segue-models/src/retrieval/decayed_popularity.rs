@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use segue_types::{Day, TimestampMs};
 use serde::{Deserialize, Serialize};
 
-use crate::{FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored, Tensors};
+use super::market_lists::{MarketLists, last_day, market_rows};
+use crate::{FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored};
 
 /// Settings of [`DecayedPopularity`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,19 +36,7 @@ impl Default for DecayedPopularityConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecayedPopularity {
     config: DecayedPopularityConfig,
-    n_items: u32,
-    /// Names, ascending.
-    markets: Vec<String>,
-    /// List 0 is all markets together, list `m + 1` is `markets[m]`; best first.
-    lists: Vec<Vec<Scored>>,
-}
-
-impl DecayedPopularity {
-    /// The list that answers for `market`.
-    fn list(&self, market: Option<&str>) -> &[Scored] {
-        let row = market.and_then(|m| self.markets.binary_search_by(|name| name.as_str().cmp(m)).ok());
-        &self.lists[row.map_or(0, |row| row + 1)]
-    }
+    lists: MarketLists,
 }
 
 impl Model for DecayedPopularity {
@@ -85,47 +74,11 @@ impl Model for DecayedPopularity {
             lists.push(ranked(&here, config.max_items));
         }
         lists.insert(0, ranked(&everywhere, config.max_items));
-        Ok(Self { config: config.clone(), n_items: input.n_items(), markets, lists })
+        Ok(Self { config: config.clone(), lists: MarketLists::new(input.n_items(), markets, lists) })
     }
 
     fn load(config: DecayedPopularityConfig, mut parts: ModelParts) -> Result<Self, ModelError> {
-        let t = &mut parts.tensors;
-        let n_items = t.take_len::<u32>("n_items", 1)?[0];
-        let markets = t.take_strings("markets")?;
-        if !markets.windows(2).all(|w| w[0] < w[1]) {
-            return Err(t.wrong("`markets` in ascending order".to_owned(), format!("{markets:?}")));
-        }
-        let ends: Vec<u64> = t.take_len("ends", markets.len() + 1)?;
-        let score: Vec<f32> = t.take("score")?;
-        if let Some(at) = score.iter().position(|s| !s.is_finite()) {
-            return Err(t.wrong("finite values in `score`".to_owned(), format!("{} at {at}", score[at])));
-        }
-        let item = t.take_below("item", score.len(), n_items)?;
-        let mut lists = Vec::with_capacity(ends.len());
-        let mut from = 0;
-        for (row, &end) in ends.iter().enumerate() {
-            let range = usize::try_from(end).ok().filter(|&end| end >= from && end <= item.len());
-            let Some(end) = range else {
-                return Err(t.wrong(format!("`ends` ascending to {}", item.len()), end.to_string()));
-            };
-            let list: Vec<Scored> =
-                (from..end).map(|i| Scored { item: item[i], score: score[i] }).collect();
-            // Sorted, not marked in a table by row: the file alone says how many rows there are.
-            let mut items = item[from..end].to_vec();
-            items.sort_unstable();
-            if let Some(twice) = items.windows(2).find(|w| w[0] == w[1]) {
-                return Err(t.wrong("each item once in a list".to_owned(), format!("item {} twice", twice[0])));
-            }
-            if !list.windows(2).all(|w| w[0].score >= w[1].score) {
-                return Err(t.wrong("lists best first".to_owned(), format!("list {row} out of order")));
-            }
-            lists.push(list);
-            from = end;
-        }
-        if from != item.len() {
-            return Err(t.wrong(format!("the last of `ends` to be {}", item.len()), from.to_string()));
-        }
-        Ok(Self { config, n_items, markets, lists })
+        Ok(Self { config, lists: MarketLists::load(&mut parts)? })
     }
 }
 
@@ -146,16 +99,12 @@ fn count(input: &FitInput<'_>) -> (Vec<String>, BTreeMap<Key, u64>) {
             *sum = sum.saturating_add(plays);
         }
     };
-    let before = input.until.map_or(Day(i32::MAX), TimestampMs::day);
+    let before = last_day(input.until);
     if let Some(daily) = input.daily.filter(|d| !d.item.is_empty()) {
-        let mut names = daily.markets.to_vec();
-        names.sort_unstable();
-        names.dedup();
-        let row: Vec<u32> =
-            daily.markets.iter().map(|m| names.partition_point(|name| name < m) as u32).collect();
+        let (names, rows) = market_rows(&daily);
         for i in 0..daily.item.len() {
             if daily.day[i] < before {
-                add(row[daily.market[i] as usize], daily.day[i], daily.item[i], daily.n_plays[i]);
+                add(rows[i], daily.day[i], daily.item[i], daily.n_plays[i]);
             }
         }
         return (names, counts);
@@ -196,7 +145,7 @@ impl Recommender for DecayedPopularity {
     }
 
     fn n_items(&self) -> u32 {
-        self.n_items
+        self.lists.n_items()
     }
 
     fn recommend(
@@ -206,29 +155,12 @@ impl Recommender for DecayedPopularity {
         filter: &ItemFilter<'_>,
         out: &mut Vec<Scored>,
     ) -> Result<(), ModelError> {
-        out.clear();
-        out.extend(self.list(query.market).iter().filter(|s| filter.admits(s.item)).take(k));
+        self.lists.answer(query.market, k, filter, out);
         Ok(())
     }
 
     fn parts(&self) -> ModelParts {
-        let all = || self.lists.iter().flatten();
-        let mut end = 0;
-        let ends: Vec<u64> = self
-            .lists
-            .iter()
-            .map(|list| {
-                end += list.len() as u64;
-                end
-            })
-            .collect();
-        let tensors = Tensors::new()
-            .with("n_items", &[self.n_items])
-            .with_strings("markets", &self.markets)
-            .with("ends", &ends)
-            .with("item", &all().map(|s| s.item).collect::<Vec<_>>())
-            .with("score", &all().map(|s| s.score).collect::<Vec<_>>());
-        ModelParts::new(Self::KIND, &self.config, tensors)
+        ModelParts::new(Self::KIND, &self.config, self.lists.tensors())
     }
 }
 

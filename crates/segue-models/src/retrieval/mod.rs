@@ -7,6 +7,7 @@
 mod counts;
 mod item_to_item;
 mod kernel;
+mod market_lists;
 
 pub use counts::Targets;
 pub use kernel::Kernel;

@@ -1,17 +1,21 @@
-//! Trending: what rises over its own baseline.
+//! Trending: what rises over its own baseline, by market.
 //!
 //! `score(a) = (n_now + s) / (n_before · w_now / w_before + s)`, where `n_now` counts plays of the last
 //! `window_days` days, `n_before` those of the `baseline_days` days before, `w` are the lengths of the
 //! two windows in days, and `s` is `smoothing`: an item must rise by more than chance to rank high.
-//! Items with fewer than `min_plays` in the window are left out. Ties by item row.
+//! Items with fewer than `min_plays` in the window are left out. All markets together make one more
+//! list, which answers requests without a market or from one the model never saw. Ties by item row.
 //!
 //! Days come from the snapshot's aggregates if there are any, else from the sequences. With `until`,
 //! only whole days before it are seen. Undated data has no trend.
 
+use std::collections::BTreeMap;
+
 use segue_types::{Day, TimestampMs};
 use serde::{Deserialize, Serialize};
 
-use crate::{FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored, Tensors};
+use super::market_lists::{MarketLists, last_day, market_rows};
+use crate::{FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored};
 
 /// Settings of [`Trending`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,13 +37,11 @@ impl Default for TrendingConfig {
     }
 }
 
-/// One ranked list.
+/// One ranked list per market.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trending {
     config: TrendingConfig,
-    n_items: u32,
-    /// Best first.
-    list: Vec<Scored>,
+    lists: MarketLists,
 }
 
 impl Model for Trending {
@@ -58,70 +60,76 @@ impl Model for Trending {
         let smoothing = config.smoothing;
         range(smoothing.is_finite() && smoothing > 0.0, "smoothing", smoothing.to_string(), "it is a number of plays above 0")?;
 
-        let mut plays = daily_plays(input)?;
-        let before = input.until.map_or(Day(i32::MAX), TimestampMs::day);
-        plays.retain(|&(day, ..)| day < before);
-        let last = plays.iter().map(|&(day, ..)| day.0).max().unwrap_or(0);
-        let (now_from, baseline_from) = (
-            i64::from(last) - i64::from(config.window_days) + 1,
-            i64::from(last) - i64::from(config.window_days) - i64::from(config.baseline_days) + 1,
-        );
-        let mut counts = vec![(0_u64, 0_u64); input.n_items() as usize];
-        for (day, item, n) in plays {
-            let count = &mut counts[item as usize];
-            match i64::from(day.0) {
-                day if day >= now_from => count.0 += n,
-                day if day >= baseline_from => count.1 += n,
-                _ => {}
+        let (markets, plays) = daily_plays(input)?;
+        let before = last_day(input.until);
+        let last = plays.iter().map(|p| p.day).filter(|&day| day < before).max().unwrap_or_default();
+        let now_from = i64::from(last.0) - i64::from(config.window_days) + 1;
+        let baseline_from = now_from - i64::from(config.baseline_days);
+        // Plays now and in the baseline, by item: all markets together, then each.
+        let mut counts = vec![BTreeMap::<u32, (u64, u64)>::new(); markets.len() + 1];
+        for p in plays.iter().filter(|p| p.day < before && i64::from(p.day.0) >= baseline_from) {
+            for list in [0, p.market as usize + 1] {
+                let count = counts[list].entry(p.item).or_default();
+                if i64::from(p.day.0) >= now_from {
+                    count.0 += p.n_plays;
+                } else {
+                    count.1 += p.n_plays;
+                }
             }
         }
-        let shrink = f64::from(config.window_days) / f64::from(config.baseline_days);
-        let mut list: Vec<Scored> = (0..)
-            .zip(&counts)
-            .filter(|(_, (now, _))| *now >= config.min_plays.max(1))
-            .map(|(item, &(now, before))| {
-                let rise = (now as f64 + smoothing) / (before as f64 * shrink + smoothing);
-                Scored { item, score: (rise as f32).min(f32::MAX) }
-            })
-            .collect();
-        list.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
-        Ok(Self { config: config.clone(), n_items: input.n_items(), list })
+        let lists = counts.iter().map(|counts| ranked(counts, config)).collect();
+        Ok(Self { config: config.clone(), lists: MarketLists::new(input.n_items(), markets, lists) })
     }
 
     fn load(config: TrendingConfig, mut parts: ModelParts) -> Result<Self, ModelError> {
-        let t = &mut parts.tensors;
-        let n_items = t.take_len::<u32>("n_items", 1)?[0];
-        let score: Vec<f32> = t.take("score")?;
-        let item = t.take_below("item", score.len(), n_items)?;
-        if let Some(at) = score.iter().position(|s| !s.is_finite()) {
-            return Err(t.wrong("finite values in `score`".to_owned(), format!("{} at {at}", score[at])));
-        }
-        if let Some(at) = score.windows(2).position(|w| w[0] < w[1]) {
-            return Err(t.wrong("`score` best first".to_owned(), format!("a rise at {at}")));
-        }
-        let mut rows = item.clone();
-        rows.sort_unstable();
-        if let Some(twice) = rows.windows(2).find(|w| w[0] == w[1]) {
-            return Err(t.wrong("each item once".to_owned(), format!("item {} twice", twice[0])));
-        }
-        let list = item.into_iter().zip(score).map(|(item, score)| Scored { item, score }).collect();
-        Ok(Self { config, n_items, list })
+        Ok(Self { config, lists: MarketLists::load(&mut parts)? })
     }
 }
 
-/// Plays per day and item, in any order.
-fn daily_plays(input: &FitInput<'_>) -> Result<Vec<(Day, u32, u64)>, ModelError> {
+fn ranked(counts: &BTreeMap<u32, (u64, u64)>, config: &TrendingConfig) -> Vec<Scored> {
+    let shrink = f64::from(config.window_days) / f64::from(config.baseline_days);
+    let mut list: Vec<Scored> = counts
+        .iter()
+        .filter(|(_, (now, _))| *now >= config.min_plays.max(1))
+        .map(|(&item, &(now, before))| {
+            let rise = (now as f64 + config.smoothing) / (before as f64 * shrink + config.smoothing);
+            Scored { item, score: (rise as f32).min(f32::MAX) }
+        })
+        .collect();
+    list.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
+    list
+}
+
+/// Plays of an item on a day in a market.
+struct DayPlays {
+    market: u32,
+    day: Day,
+    item: u32,
+    n_plays: u64,
+}
+
+/// Market names, ascending, and plays in any order; without aggregates one nameless market.
+fn daily_plays(input: &FitInput<'_>) -> Result<(Vec<String>, Vec<DayPlays>), ModelError> {
     if let Some(daily) = input.daily.filter(|d| !d.item.is_empty()) {
-        return Ok((0..daily.item.len()).map(|i| (daily.day[i], daily.item[i], daily.n_plays[i])).collect());
+        let (names, rows) = market_rows(&daily);
+        let plays = (0..daily.item.len())
+            .map(|i| DayPlays { market: rows[i], day: daily.day[i], item: daily.item[i], n_plays: daily.n_plays[i] })
+            .collect();
+        return Ok((names, plays));
     }
     let has_plays = input.sequences.n_plays() > 0 || input.profiles.is_some();
     if has_plays && !input.sequences.is_dated() {
         return Err(ModelError::NeedsDates { model: Trending::KIND });
     }
-    let rows = input.users().flat_map(|user| {
-        user.item.iter().zip(user.known_at).map(|(&item, &at)| (TimestampMs(at).day(), item, 1))
+    let plays = input.users().flat_map(|user| {
+        user.item.iter().zip(user.known_at).map(|(&item, &at)| DayPlays {
+            market: 0,
+            day: TimestampMs(at).day(),
+            item,
+            n_plays: 1,
+        })
     });
-    Ok(rows.collect())
+    Ok((vec![String::new()], plays.collect()))
 }
 
 impl Recommender for Trending {
@@ -130,27 +138,22 @@ impl Recommender for Trending {
     }
 
     fn n_items(&self) -> u32 {
-        self.n_items
+        self.lists.n_items()
     }
 
     fn recommend(
         &self,
-        _query: &Query<'_>,
+        query: &Query<'_>,
         k: usize,
         filter: &ItemFilter<'_>,
         out: &mut Vec<Scored>,
     ) -> Result<(), ModelError> {
-        out.clear();
-        out.extend(self.list.iter().filter(|s| filter.admits(s.item)).take(k));
+        self.lists.answer(query.market, k, filter, out);
         Ok(())
     }
 
     fn parts(&self) -> ModelParts {
-        let tensors = Tensors::new()
-            .with("n_items", &[self.n_items])
-            .with("item", &self.list.iter().map(|s| s.item).collect::<Vec<_>>())
-            .with("score", &self.list.iter().map(|s| s.score).collect::<Vec<_>>());
-        ModelParts::new(Self::KIND, &self.config, tensors)
+        ModelParts::new(Self::KIND, &self.config, self.lists.tensors())
     }
 }
 

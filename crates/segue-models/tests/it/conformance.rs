@@ -224,7 +224,9 @@ fn a_fit_until_a_moment_equals_a_fit_on_what_was_known_then() {
 fn the_number_of_threads_changes_nothing() {
     // Enough items for several parallel parts.
     let users = (0..400_u32).map(|u| (0..30).map(|i| (u * 37 + i * i * 11) % 3000).collect());
-    let sequences = OwnedSequences::from_items(3000, users);
+    let mut sequences = OwnedSequences::from_items(3000, users);
+    sequences.known_at = (0..sequences.item.len() as i64).map(|i| i % 30 * DAY_MS).collect();
+    sequences.occurred_at = sequences.known_at.clone();
     for line in RECOMMENDERS {
         let fit = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
