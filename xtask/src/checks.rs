@@ -51,7 +51,7 @@ pub(crate) fn deny() -> Result<()> {
 }
 
 pub(crate) fn unit() -> Result<()> {
-    run(&mut cargo(&["test", "--release", "--workspace"]))
+    run(&mut cargo(&["test", "--release", "--workspace", "--no-fail-fast"]))
 }
 
 pub(crate) fn generated() -> Result<()> {

@@ -45,7 +45,14 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
 pub(crate) fn table_text(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-    table.remove_style(TableComponent::HorizontalLines);
+    for between_rows in [
+        TableComponent::HorizontalLines,
+        TableComponent::MiddleIntersections,
+        TableComponent::LeftBorderIntersections,
+        TableComponent::RightBorderIntersections,
+    ] {
+        table.remove_style(between_rows);
+    }
     table.set_header(header.to_vec());
     for row in rows {
         table.add_row(row.clone());
