@@ -1,0 +1,119 @@
+//! `y = x Wᵀ + b`, row by row.
+
+use crate::{Init, Layout, Mat, Param, matmul, simd};
+
+/// A linear map. The weight is stored `[n_out, n_in]`, as PyTorch stores it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Linear {
+    /// `[n_out, n_in]`.
+    pub weight: Param,
+    /// `[n_out]`.
+    pub bias: Option<Param>,
+}
+
+impl Linear {
+    /// Adds the groups `NAME.weight` and, if asked for, `NAME.bias` to the layout.
+    pub fn new(layout: &mut Layout, name: &str, n_in: usize, n_out: usize, bias: bool) -> Self {
+        Self {
+            weight: layout.matrix(format!("{name}.weight"), n_out, n_in, Init::Glorot),
+            bias: bias.then(|| layout.vector(format!("{name}.bias"), n_out, Init::Zeros)),
+        }
+    }
+
+    /// Size of an input row.
+    #[must_use]
+    pub fn n_in(&self) -> usize {
+        self.weight.cols
+    }
+
+    /// Size of an output row.
+    #[must_use]
+    pub fn n_out(&self) -> usize {
+        self.weight.rows
+    }
+
+    /// Fills `y` `[n, n_out]` from `x` `[n, n_in]`.
+    pub fn forward(&self, params: &[f32], x: &[f32], y: &mut [f32]) {
+        let (n_in, n_out) = (self.n_in(), self.n_out());
+        let n = x.len() / n_in;
+        if let Some(bias) = self.bias {
+            let bias = bias.of(params);
+            for row in y.chunks_exact_mut(n_out) {
+                row.copy_from_slice(bias);
+            }
+        }
+        let weight = Mat::new(self.weight.of(params), n_out, n_in);
+        matmul(y, n_out, self.bias.is_some(), Mat::new(x, n, n_in), weight.t());
+    }
+
+    /// Adds the gradients of weight and bias to `grads`; fills `dx` `[n, n_in]`, or adds to it.
+    pub fn backward(
+        &self,
+        params: &[f32],
+        x: &[f32],
+        dy: &[f32],
+        dx: &mut [f32],
+        accumulate: bool,
+        grads: &mut [f32],
+    ) {
+        let (n_in, n_out) = (self.n_in(), self.n_out());
+        let n = x.len() / n_in;
+        let dy_view = Mat::new(dy, n, n_out);
+        matmul(self.weight.of_mut(grads), n_in, true, dy_view.t(), Mat::new(x, n, n_in));
+        if let Some(bias) = self.bias {
+            let db = bias.of_mut(grads);
+            simd::vectorised(|| {
+                for row in dy.chunks_exact(n_out) {
+                    simd::axpy(1.0, row, db);
+                }
+            });
+        }
+        matmul(dx, n_in, accumulate, dy_view, Mat::new(self.weight.of(params), n_out, n_in));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::*;
+
+    fn reference(x: &[f64], w: &[f64], b: &[f64], n_in: usize, n_out: usize) -> Vec<f64> {
+        x.chunks_exact(n_in)
+            .flat_map(|x| {
+                (0..n_out).map(move |o| b[o] + x.iter().zip(&w[o * n_in..]).map(|(x, w)| x * w).sum::<f64>())
+            })
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn values_and_gradients_are_those_of_the_reference(
+            n in 0_usize..20, n_in in 1_usize..20, n_out in 1_usize..20, seed in any::<u64>(),
+        ) {
+            let mut layout = Layout::default();
+            let linear = Linear::new(&mut layout, "l", n_in, n_out, true);
+            let params = values(seed, layout.len(), 0.5);
+            let (x, dy) = (values(seed ^ 1, n * n_in, 1.0), values(seed ^ 2, n * n_out, 1.0));
+            let mut y = vec![f32::NAN; n * n_out];
+            linear.forward(&params, &x, &mut y);
+            let (w, b) = (linear.weight.of(&params), linear.bias.unwrap().of(&params));
+            close("y", &y, &reference(&f64s(&x), &f64s(w), &f64s(b), n_in, n_out), 1e-5);
+
+            let (mut dx, mut grads) = (vec![f32::NAN; x.len()], vec![0.0; params.len()]);
+            linear.backward(&params, &x, &dy, &mut dx, false, &mut grads);
+            gradient("x", &x, &dx, |x| weighted(&reference(x, &f64s(w), &f64s(b), n_in, n_out), &dy));
+            gradient("w", w, linear.weight.of(&grads), |w| {
+                weighted(&reference(&f64s(&x), w, &f64s(b), n_in, n_out), &dy)
+            });
+            gradient("b", b, linear.bias.unwrap().of(&grads), |b| {
+                weighted(&reference(&f64s(&x), &f64s(w), b, n_in, n_out), &dy)
+            });
+            let once = dx.clone();
+            linear.backward(&params, &x, &dy, &mut dx, true, &mut grads);
+            close("dx twice", &dx, &once.iter().map(|&v| 2.0 * f64::from(v)).collect::<Vec<_>>(), 1e-5);
+        }
+    }
+}
