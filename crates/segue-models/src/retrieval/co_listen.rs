@@ -14,12 +14,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::counts::{Targets, prune};
+use super::item_model::{History, ItemModel, ItemModelConfig, check_setting};
 use super::item_to_item::ItemToItem;
 use super::kernel::{WeightTable, check_history};
 use crate::sparse::Csr;
-use crate::{
-    Contribution, FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored,
-};
+use crate::{FitInput, ModelError};
 
 /// Settings of [`CoListen`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,67 +55,36 @@ impl Default for CoListenConfig {
 }
 
 /// Nearest neighbours of each item.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CoListen {
-    config: CoListenConfig,
-    weights: WeightTable,
-    neighbours: ItemToItem,
-}
+pub type CoListen = ItemModel<CoListenConfig>;
 
-impl CoListen {
-    fn new(config: CoListenConfig, neighbours: ItemToItem) -> Result<Self, ModelError> {
-        check_history(Self::KIND, config.max_history)?;
-        let half_life = config.half_life_plays;
-        let in_range = |good: bool, setting, value: String, rule| {
-            if good { Ok(()) } else { Err(ModelError::Config { model: Self::KIND, setting, value, rule }) }
-        };
-        in_range(
-            half_life.is_finite() && half_life > 0.0,
-            "half_life_plays",
-            half_life.to_string(),
-            "it is a number of plays above 0",
-        )?;
-        in_range(config.window >= 1, "window", config.window.to_string(), "it is a distance in plays, at least 1")?;
-        in_range(
-            config.neighbours >= 1,
-            "neighbours",
-            config.neighbours.to_string(),
-            "it is the number of neighbours kept per item, at least 1",
-        )?;
-        in_range(
-            config.shrinkage.is_finite() && config.shrinkage >= 0.0,
-            "shrinkage",
-            config.shrinkage.to_string(),
-            "it is a number of sessions, 0 or more",
-        )?;
-        let weights = WeightTable::new(config.max_history, |n| {
-            (0..n).map(|age| (-(age as f32) / half_life).exp2()).collect()
-        });
-        Ok(Self { config, weights, neighbours })
-    }
-}
-
-impl Model for CoListen {
-    type Config = CoListenConfig;
-
+impl ItemModelConfig for CoListenConfig {
     const KIND: &'static str = "co_listen";
     const ABOUT: &'static str = "items heard in the same sessions as the recent ones";
 
-    fn fit(config: &CoListenConfig, input: &FitInput<'_>) -> Result<Self, ModelError> {
-        // The settings are checked before minutes of counting, not after.
-        let mut model = Self::new(config.clone(), ItemToItem::new(Csr::default()))?;
+    fn history(&self) -> Result<History, ModelError> {
+        check_history(Self::KIND, self.max_history)?;
+        let range = |good, setting, value: f32, rule| check_setting(Self::KIND, good, setting, value, rule);
+        let at_least_1 = |setting, n: usize, rule| check_setting(Self::KIND, n >= 1, setting, n, rule);
+        let half_life = self.half_life_plays;
+        let good = half_life.is_finite() && half_life > 0.0;
+        range(good, "half_life_plays", half_life, "it is a number of plays above 0")?;
+        at_least_1("window", self.window, "it is a distance in plays, at least 1")?;
+        at_least_1("neighbours", self.neighbours, "it is the number of neighbours kept per item, at least 1")?;
+        let good = self.shrinkage.is_finite() && self.shrinkage >= 0.0;
+        range(good, "shrinkage", self.shrinkage, "it is a number of sessions, 0 or more")?;
+        Ok(History::ByAge(WeightTable::new(self.max_history, |n| {
+            (0..n).map(|age| (-(age as f32) / half_life).exp2()).collect()
+        })))
+    }
+
+    fn matrix(&self, input: &FitInput<'_>) -> Result<ItemToItem, ModelError> {
         if input.sequences.n_plays() == 0 && input.profiles.is_some() {
             return Err(ModelError::NeedsData {
                 model: Self::KIND,
                 what: "plays (undated profiles have no sessions; `item_knn` takes them)",
             });
         }
-        model.neighbours = ItemToItem::new(SessionPlays::index(input, config.targets).similarities(config));
-        Ok(model)
-    }
-
-    fn load(config: CoListenConfig, mut parts: ModelParts) -> Result<Self, ModelError> {
-        Self::new(config, ItemToItem::load(&mut parts.tensors)?)
+        Ok(ItemToItem::new(SessionPlays::index(input, self.targets).similarities(self)))
     }
 }
 
@@ -227,40 +195,6 @@ impl Beside {
     }
 }
 
-impl Recommender for CoListen {
-    fn kind(&self) -> &'static str {
-        Self::KIND
-    }
-
-    fn n_items(&self) -> u32 {
-        self.neighbours.n_items()
-    }
-
-    fn recommend(
-        &self,
-        query: &Query<'_>,
-        k: usize,
-        filter: &ItemFilter<'_>,
-        out: &mut Vec<Scored>,
-    ) -> Result<(), ModelError> {
-        let history = self.weights.weigh(query, self.n_items()).map(|(_, item, weight)| (item, weight));
-        self.neighbours.recommend(history, k, filter, out);
-        Ok(())
-    }
-
-    fn parts(&self) -> ModelParts {
-        ModelParts::new(Self::KIND, &self.config, self.neighbours.store())
-    }
-
-    fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
-        self.neighbours.similar_items(item, k)
-    }
-
-    fn explain(&self, query: &Query<'_>, item: u32) -> Vec<Contribution> {
-        self.neighbours.explain(self.weights.weigh(query, self.n_items()), item)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -269,6 +203,7 @@ mod tests {
     use segue_data::OwnedSequences;
 
     use super::*;
+    use crate::{Model, Recommender, Scored};
 
     #[test]
     fn items_of_one_session_are_neighbours_and_those_of_the_next_are_not() {
@@ -312,7 +247,7 @@ mod tests {
                     let n = |i| with.get(&i).map_or(0, BTreeSet::len) as f64;
                     let n_ab = both.get(&(a, b)).filter(|_| a != b).map_or(0, BTreeSet::len) as f64;
                     let want = (n_ab / ((n(a) * n(b)).sqrt() + 1.0)) as f32;
-                    prop_assert_eq!(model.neighbours.matrix.get(a, b), want);
+                    prop_assert_eq!(model.items().matrix.get(a, b), want);
                 }
             }
         }

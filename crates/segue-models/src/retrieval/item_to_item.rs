@@ -16,7 +16,7 @@ use crate::{Contribution, ItemFilter, ModelError, Scored, Tensors};
 
 /// A sparse item × item matrix with a tie rule and, optionally, a prior.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ItemToItem {
+pub struct ItemToItem {
     /// `E`: `[n_items, n_items]`, row = source in the history, column = candidate.
     pub(crate) matrix: Csr,
     /// `[n_items]` added to every candidate's score, or empty.

@@ -88,7 +88,7 @@ impl Kernel {
 
 /// Precomputed weights for every history length up to a limit.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct WeightTable {
+pub struct WeightTable {
     /// Entry `n` holds the weights of a history of `n` plays, newest first.
     by_length: Vec<Vec<f32>>,
 }

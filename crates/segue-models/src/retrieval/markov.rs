@@ -8,10 +8,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::counts::{OrderedPlays, Targets};
+use super::item_model::{History, ItemModel, ItemModelConfig};
 use super::item_to_item::ItemToItem;
-use crate::{
-    Contribution, FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored,
-};
+use super::kernel::WeightTable;
+use crate::{FitInput, ModelError};
 
 /// Settings of [`Markov`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -25,70 +25,25 @@ pub struct MarkovConfig {
 }
 
 /// Transition probabilities from one item to the next.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Markov {
-    config: MarkovConfig,
-    steps: ItemToItem,
-}
+pub type Markov = ItemModel<MarkovConfig>;
 
-impl Model for Markov {
-    type Config = MarkovConfig;
-
+impl ItemModelConfig for MarkovConfig {
     const KIND: &'static str = "markov";
     const ABOUT: &'static str = "what listeners played right after the last item";
 
-    fn fit(config: &MarkovConfig, input: &FitInput<'_>) -> Result<Self, ModelError> {
-        let plays = OrderedPlays::index(Self::KIND, input, config.targets)?;
-        let matrix = plays.offset_counts(&[1.0], |_, row| {
+    fn history(&self) -> Result<History, ModelError> {
+        Ok(History::ByAge(WeightTable::new(1, |n| vec![1.0; n])))
+    }
+
+    fn matrix(&self, input: &FitInput<'_>) -> Result<ItemToItem, ModelError> {
+        let plays = OrderedPlays::index(Self::KIND, input, self.targets)?;
+        let steps = ItemToItem::new(plays.offset_counts(&[1.0], |_, row| {
             let inverse = 1.0 / row.iter().map(|e| e.1).sum::<f32>();
             for entry in row {
                 entry.1 *= inverse;
             }
-        });
-        let mut steps = ItemToItem::new(matrix);
-        if config.whole_catalogue {
-            steps = steps.with_background(plays.played());
-        }
-        Ok(Self { config: config.clone(), steps })
-    }
-
-    fn load(config: MarkovConfig, mut parts: ModelParts) -> Result<Self, ModelError> {
-        Ok(Self { config, steps: ItemToItem::load(&mut parts.tensors)? })
-    }
-}
-
-impl Recommender for Markov {
-    fn kind(&self) -> &'static str {
-        Self::KIND
-    }
-
-    fn n_items(&self) -> u32 {
-        self.steps.n_items()
-    }
-
-    fn recommend(
-        &self,
-        query: &Query<'_>,
-        k: usize,
-        filter: &ItemFilter<'_>,
-        out: &mut Vec<Scored>,
-    ) -> Result<(), ModelError> {
-        let last = query.newest_first(self.n_items()).take(1).map(|(_, item)| (item, 1.0));
-        self.steps.recommend(last, k, filter, out);
-        Ok(())
-    }
-
-    fn parts(&self) -> ModelParts {
-        ModelParts::new(Self::KIND, &self.config, self.steps.store())
-    }
-
-    fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
-        self.steps.similar_items(item, k)
-    }
-
-    fn explain(&self, query: &Query<'_>, item: u32) -> Vec<Contribution> {
-        let last = query.newest_first(self.n_items()).take(1).map(|(at, item)| (at, item, 1.0));
-        self.steps.explain(last, item)
+        }));
+        Ok(if self.whole_catalogue { steps.with_background(plays.played()) } else { steps })
     }
 }
 
@@ -97,6 +52,7 @@ mod tests {
     use segue_data::OwnedSequences;
 
     use super::*;
+    use crate::{Contribution, ItemFilter, Model, Query, Recommender, Scored};
 
     #[test]
     fn probabilities_are_shares_of_what_followed() {

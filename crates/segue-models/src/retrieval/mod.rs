@@ -5,11 +5,15 @@
 //! configuration, artifacts and the engine find it there.
 
 mod counts;
+mod interactions;
+mod item_model;
 mod item_to_item;
 mod kernel;
 mod market_lists;
 
 pub use counts::Targets;
+pub use interactions::{RowsOf, TermFrequency};
+pub use item_model::{History, ItemModel, ItemModelConfig};
 pub use kernel::Kernel;
 
 use crate::registry::RecommenderKind;

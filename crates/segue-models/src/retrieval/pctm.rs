@@ -14,11 +14,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::counts::{MAX_WINDOW, OrderedPlays, Targets};
+use super::item_model::{History, ItemModel, ItemModelConfig, check_setting};
 use super::item_to_item::ItemToItem;
 use super::kernel::{Kernel, WeightTable, check_history};
-use crate::{
-    Contribution, FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored,
-};
+use crate::{FitInput, ModelError};
 
 /// Settings of [`Pctm`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,98 +54,47 @@ impl Default for PctmConfig {
 }
 
 /// Log-evidence between items.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pctm {
-    config: PctmConfig,
-    weights: WeightTable,
-    evidence: ItemToItem,
-}
+pub type Pctm = ItemModel<PctmConfig>;
 
-impl Pctm {
-    fn new(config: PctmConfig, evidence: ItemToItem) -> Result<Self, ModelError> {
-        check_history(Self::KIND, config.max_history)?;
-        config.history.check(Self::KIND, "history")?;
-        let weights = WeightTable::new(config.max_history, |n| config.history.normalised(n));
-        Ok(Self { config, weights, evidence })
-    }
-}
-
-impl Model for Pctm {
-    type Config = PctmConfig;
-
+impl ItemModelConfig for PctmConfig {
     const KIND: &'static str = "pctm";
     const ABOUT: &'static str = "smoothed pairwise transitions mixed over the history";
 
-    fn fit(config: &PctmConfig, input: &FitInput<'_>) -> Result<Self, ModelError> {
-        let range = |good: bool, setting: &'static str, value: String, rule: &'static str| {
-            if good { Ok(()) } else { Err(ModelError::Config { model: Self::KIND, setting, value, rule }) }
-        };
-        let (w, tau) = (config.window, config.tau);
-        range((1..=MAX_WINDOW).contains(&w), "window", w.to_string(), "it is a distance in plays, 1 to 255")?;
-        range(tau.is_finite() && tau > 0.0, "tau", tau.to_string(), "it is a prior mass above 0")?;
-        let lambda = config.popularity;
-        range(lambda.is_finite(), "popularity", lambda.to_string(), "it is a finite weight")?;
-        config.distance.check(Self::KIND, "distance")?;
+    fn history(&self) -> Result<History, ModelError> {
+        let range = |good, setting, value: f32, rule| check_setting(Self::KIND, good, setting, value, rule);
+        let (w, tau, lambda) = (self.window, self.tau, self.popularity);
+        let reach = (1..=MAX_WINDOW).contains(&w);
+        check_setting(Self::KIND, reach, "window", w, "it is a distance in plays, 1 to 255")?;
+        range(tau.is_finite() && tau > 0.0, "tau", tau, "it is a prior mass above 0")?;
+        range(lambda.is_finite(), "popularity", lambda, "it is a finite weight")?;
+        check_history(Self::KIND, self.max_history)?;
+        self.distance.check(Self::KIND, "distance")?;
+        self.history.check(Self::KIND, "history")?;
+        Ok(History::ByAge(WeightTable::new(self.max_history, |n| self.history.normalised(n))))
+    }
 
-        let plays = OrderedPlays::index(Self::KIND, input, config.targets)?;
+    fn matrix(&self, input: &FitInput<'_>) -> Result<ItemToItem, ModelError> {
+        let plays = OrderedPlays::index(Self::KIND, input, self.targets)?;
         let played = plays.played();
         let n_played = played.len() as f32;
-        let matrix = plays.offset_counts(&config.distance.weights(w), |_, row| {
-            for entry in row {
-                entry.1 = (entry.1 * n_played / tau).ln_1p();
-            }
-        });
+        let mut evidence =
+            ItemToItem::new(plays.offset_counts(&self.distance.weights(self.window), |_, row| {
+                for entry in row {
+                    entry.1 = (entry.1 * n_played / self.tau).ln_1p();
+                }
+            }));
         let n_plays: u64 = played.iter().map(|&i| plays.n_plays(i)).sum();
         let total = n_plays as f64 + played.len() as f64;
         let prior = (0..plays.n_items())
-            .map(|item| lambda * ((plays.n_plays(item) as f64 + 1.0) / total).ln() as f32)
+            .map(|item| self.popularity * ((plays.n_plays(item) as f64 + 1.0) / total).ln() as f32)
             .collect();
-        let mut evidence = ItemToItem::new(matrix);
         if !input.item_ids.is_empty() {
             evidence = evidence.ties_by_sha256(input.item_ids);
         }
-        if lambda != 0.0 && !played.is_empty() {
+        if self.popularity != 0.0 && !played.is_empty() {
             evidence = evidence.with_prior(prior);
         }
-        Self::new(config.clone(), evidence.with_background(played))
-    }
-
-    fn load(config: PctmConfig, mut parts: ModelParts) -> Result<Self, ModelError> {
-        Self::new(config, ItemToItem::load(&mut parts.tensors)?)
-    }
-}
-
-impl Recommender for Pctm {
-    fn kind(&self) -> &'static str {
-        Self::KIND
-    }
-
-    fn n_items(&self) -> u32 {
-        self.evidence.n_items()
-    }
-
-    fn recommend(
-        &self,
-        query: &Query<'_>,
-        k: usize,
-        filter: &ItemFilter<'_>,
-        out: &mut Vec<Scored>,
-    ) -> Result<(), ModelError> {
-        let history = self.weights.weigh(query, self.n_items()).map(|(_, item, weight)| (item, weight));
-        self.evidence.recommend(history, k, filter, out);
-        Ok(())
-    }
-
-    fn parts(&self) -> ModelParts {
-        ModelParts::new(Self::KIND, &self.config, self.evidence.store())
-    }
-
-    fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
-        self.evidence.similar_items(item, k)
-    }
-
-    fn explain(&self, query: &Query<'_>, item: u32) -> Vec<Contribution> {
-        self.evidence.explain(self.weights.weigh(query, self.n_items()), item)
+        Ok(evidence.with_background(played))
     }
 }
 
@@ -155,6 +103,7 @@ mod tests {
     use segue_data::OwnedSequences;
 
     use super::*;
+    use crate::{ItemFilter, Model, Query, Recommender};
 
     #[test]
     fn scores_follow_the_formula_and_rank_the_whole_played_catalogue() {

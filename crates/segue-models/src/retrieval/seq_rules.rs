@@ -10,11 +10,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::counts::{MAX_WINDOW, OrderedPlays, Targets, prune};
+use super::item_model::{History, ItemModel, ItemModelConfig, check_setting};
 use super::item_to_item::ItemToItem;
 use super::kernel::{WeightTable, check_history};
-use crate::{
-    Contribution, FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored,
-};
+use crate::{FitInput, ModelError};
 
 /// A weight by position `x = 1, 2, 3, …`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,59 +84,34 @@ impl Default for SeqRulesConfig {
 }
 
 /// Directed rules between items.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SeqRules {
-    config: SeqRulesConfig,
-    weights: WeightTable,
-    rules: ItemToItem,
-}
+pub type SeqRules = ItemModel<SeqRulesConfig>;
 
-impl SeqRules {
-    fn new(config: SeqRulesConfig, rules: ItemToItem) -> Result<Self, ModelError> {
-        check_history(Self::KIND, config.max_history)?;
-        let weight = config.history_weight;
-        let weights = WeightTable::new(config.max_history, |n| {
-            (1..=n).map(|j| if j == 1 { 1.0 } else { weight.at(j) }).collect()
-        });
-        Ok(Self { config, weights, rules })
-    }
-}
-
-impl Model for SeqRules {
-    type Config = SeqRulesConfig;
-
+impl ItemModelConfig for SeqRulesConfig {
     const KIND: &'static str = "seq_rules";
     const ABOUT: &'static str = "items that followed the recent ones, by distance";
 
-    fn fit(config: &SeqRulesConfig, input: &FitInput<'_>) -> Result<Self, ModelError> {
-        if !(1..=MAX_WINDOW).contains(&config.steps) {
-            return Err(ModelError::Config {
-                model: Self::KIND,
-                setting: "steps",
-                value: config.steps.to_string(),
-                rule: "it is the reach of a rule in plays, 1 to 255",
-            });
-        }
-        let plays = OrderedPlays::index(Self::KIND, input, config.targets)?;
-        let by_step: Vec<f32> = (1..=config.steps).map(|d| config.step_weight.at(d)).collect();
-        let idf = if config.idf { idf_weights(input, &plays) } else { Vec::new() };
-        let limit = if config.prune == 0 { usize::MAX } else { config.prune };
-        let matrix = plays.offset_counts(&by_step, |source, row| {
+    fn history(&self) -> Result<History, ModelError> {
+        check_history(Self::KIND, self.max_history)?;
+        let reach = (1..=MAX_WINDOW).contains(&self.steps);
+        check_setting(Self::KIND, reach, "steps", self.steps, "it is the reach of a rule in plays, 1 to 255")?;
+        Ok(History::ByAge(WeightTable::new(self.max_history, |n| {
+            (1..=n).map(|j| if j == 1 { 1.0 } else { self.history_weight.at(j) }).collect()
+        })))
+    }
+
+    fn matrix(&self, input: &FitInput<'_>) -> Result<ItemToItem, ModelError> {
+        let plays = OrderedPlays::index(Self::KIND, input, self.targets)?;
+        let by_step: Vec<f32> = (1..=self.steps).map(|d| self.step_weight.at(d)).collect();
+        let idf = if self.idf { idf_weights(input, &plays) } else { Vec::new() };
+        let limit = if self.prune == 0 { usize::MAX } else { self.prune };
+        let rules = ItemToItem::new(plays.offset_counts(&by_step, |source, row| {
             if let Some(&weight) = idf.get(source as usize) {
                 row.iter_mut().for_each(|entry| entry.1 *= weight);
                 row.retain(|entry| entry.1 != 0.0);
             }
             prune(row, limit);
-        });
-        let mut rules = ItemToItem::new(matrix);
-        if config.whole_catalogue {
-            rules = rules.with_background(plays.played());
-        }
-        Self::new(config.clone(), rules)
-    }
-
-    fn load(config: SeqRulesConfig, mut parts: ModelParts) -> Result<Self, ModelError> {
-        Self::new(config, ItemToItem::load(&mut parts.tensors)?)
+        }));
+        Ok(if self.whole_catalogue { rules.with_background(plays.played()) } else { rules })
     }
 }
 
@@ -159,45 +133,12 @@ fn idf_weights(input: &FitInput<'_>, plays: &OrderedPlays) -> Vec<f32> {
     out
 }
 
-impl Recommender for SeqRules {
-    fn kind(&self) -> &'static str {
-        Self::KIND
-    }
-
-    fn n_items(&self) -> u32 {
-        self.rules.n_items()
-    }
-
-    fn recommend(
-        &self,
-        query: &Query<'_>,
-        k: usize,
-        filter: &ItemFilter<'_>,
-        out: &mut Vec<Scored>,
-    ) -> Result<(), ModelError> {
-        let history = self.weights.weigh(query, self.n_items()).map(|(_, item, weight)| (item, weight));
-        self.rules.recommend(history, k, filter, out);
-        Ok(())
-    }
-
-    fn parts(&self) -> ModelParts {
-        ModelParts::new(Self::KIND, &self.config, self.rules.store())
-    }
-
-    fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
-        self.rules.similar_items(item, k)
-    }
-
-    fn explain(&self, query: &Query<'_>, item: u32) -> Vec<Contribution> {
-        self.rules.explain(self.weights.weigh(query, self.n_items()), item)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use segue_data::OwnedSequences;
 
     use super::*;
+    use crate::{ItemFilter, Model, Query, Recommender, Scored};
 
     #[test]
     fn a_rule_weighs_less_the_farther_it_reaches() {

@@ -1,0 +1,192 @@
+//! Who plays what, without order: listeners (or sessions) × items, by row and by column.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::counts::Targets;
+use crate::FitInput;
+use crate::sparse::Csr;
+
+/// What plays of one item by one user amount to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TermFrequency {
+    /// 1, however often.
+    #[default]
+    Binary,
+    /// `ln(1 + plays)`.
+    Log,
+}
+
+/// What a row of the matrix is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowsOf {
+    /// One listener's plays.
+    #[default]
+    Users,
+    /// One session's plays. Data without session numbers has one session per listener.
+    Sessions,
+}
+
+/// What to read from the data.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    pub(crate) rows_of: RowsOf,
+    pub(crate) tf: TermFrequency,
+    /// Items kept per row: the newest, or of profiles the most played.
+    pub(crate) max_row_items: usize,
+    pub(crate) targets: Targets,
+}
+
+/// Weighted rows × items, and its transpose. "User" means a row, which may be a session.
+#[derive(Debug)]
+pub(crate) struct Interactions {
+    pub(crate) n_items: u32,
+    /// `[n_users + 1]` into `item` and `weight`.
+    pub(crate) user_offsets: Vec<usize>,
+    /// `[n_entries]` ascending within a user.
+    pub(crate) item: Vec<u32>,
+    /// `[n_entries]`.
+    pub(crate) weight: Vec<f32>,
+    /// `[n_items + 1]` into `entry`.
+    pub(crate) item_offsets: Vec<usize>,
+    /// `[n_entries]` user row and index into `item`, by item, users ascending.
+    pub(crate) entry: Vec<(u32, u32)>,
+}
+
+impl Interactions {
+    pub(crate) fn of(input: &FitInput<'_>, reading: &Reading) -> Self {
+        let mut out = Self {
+            n_items: input.n_items(),
+            user_offsets: vec![0],
+            item: vec![],
+            weight: vec![],
+            item_offsets: vec![0; input.n_items() as usize + 1],
+            entry: vec![],
+        };
+        match input.profiles.filter(|_| input.sequences.n_plays() == 0) {
+            Some(profiles) => {
+                for range in profiles.offsets.windows(2) {
+                    let range = range[0] as usize..range[1] as usize;
+                    let mut plays: Vec<(u32, u64)> =
+                        range.map(|i| (profiles.item[i], profiles.n_plays[i])).collect();
+                    plays.sort_unstable_by_key(|&(item, n)| (Reverse(n), item));
+                    out.push(plays.into_iter(), reading);
+                }
+            }
+            None => {
+                for user in input.users() {
+                    let session = |at: usize| user.session.get(at).copied();
+                    let mut end = user.len();
+                    // Newest first; one pass per row, and one row even for who has no play.
+                    loop {
+                        let start = match reading.rows_of {
+                            RowsOf::Users => 0,
+                            RowsOf::Sessions => (0..end)
+                                .rev()
+                                .find(|&at| session(at) != session(end - 1))
+                                .map_or(0, |at| at + 1),
+                        };
+                        let wanted = (start..end).rev().filter_map(|at| {
+                            let wanted = reading.targets.admits(user.action.get(at).copied());
+                            wanted.then_some((user.item[at], 1))
+                        });
+                        out.push(wanted, reading);
+                        end = start;
+                        if end == 0 {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        for &item in &out.item {
+            out.item_offsets[item as usize + 1] += 1;
+        }
+        for i in 1..out.item_offsets.len() {
+            out.item_offsets[i] += out.item_offsets[i - 1];
+        }
+        let mut next = out.item_offsets.clone();
+        out.entry = vec![(0, 0); out.item.len()];
+        for user in 0..out.n_users() {
+            for i in out.user_offsets[user]..out.user_offsets[user + 1] {
+                let slot = &mut next[out.item[i] as usize];
+                out.entry[*slot] = (user as u32, i as u32);
+                *slot += 1;
+            }
+        }
+        out
+    }
+
+    /// Adds a row's plays, best first: `(item, number)`.
+    fn push(&mut self, plays: impl Iterator<Item = (u32, u64)>, reading: &Reading) {
+        let mut kept = BTreeMap::<u32, u64>::new();
+        for (item, n) in plays {
+            if kept.len() < reading.max_row_items || kept.contains_key(&item) {
+                let sum = kept.entry(item).or_default();
+                *sum = sum.saturating_add(n);
+            }
+        }
+        self.item.extend(kept.keys());
+        self.weight.extend(kept.values().map(|&n| match reading.tf {
+            TermFrequency::Binary => 1.0,
+            TermFrequency::Log => (n as f32).ln_1p(),
+        }));
+        self.user_offsets.push(self.item.len());
+    }
+
+    /// Number of rows.
+    pub(crate) fn n_users(&self) -> usize {
+        self.user_offsets.len() - 1
+    }
+
+    /// Where a user's entries are.
+    pub(crate) fn of_user(&self, user: usize) -> std::ops::Range<usize> {
+        self.user_offsets[user]..self.user_offsets[user + 1]
+    }
+
+    /// `(user, index of the entry)` of an item, users ascending.
+    pub(crate) fn of_item(&self, item: u32) -> &[(u32, u32)] {
+        &self.entry[self.item_offsets[item as usize]..self.item_offsets[item as usize + 1]]
+    }
+
+    /// The matrix `finish(i, j, Σ_u left[u, i] · right[u, j])`: one row per item `i`, without its diagonal.
+    ///
+    /// `left` and `right` are `[n_entries]` beside `item`. Sums are `f64`, users ascending. Entries for which
+    /// `finish` gives 0 or no finite number are left out; `cut` may shorten a row (columns ascend).
+    pub(crate) fn item_products(
+        &self,
+        left: &[f32],
+        right: &[f32],
+        finish: impl Fn(u32, u32, f64) -> f64 + Sync + Send,
+        cut: impl Fn(&mut Vec<(u32, f32)>) + Sync + Send,
+    ) -> Csr {
+        let n = self.n_items as usize;
+        let scratch = || (vec![0.0_f64; n], Vec::<u32>::new());
+        Csr::build(self.n_items, scratch, |(sum, touched), source, out| {
+            for &(user, at) in self.of_item(source) {
+                let weight = f64::from(left[at as usize]);
+                let range = self.of_user(user as usize);
+                for (&other, &value) in self.item[range.clone()].iter().zip(&right[range]) {
+                    let sum = &mut sum[other as usize];
+                    if *sum == 0.0 {
+                        touched.push(other);
+                    }
+                    *sum += weight * f64::from(value);
+                }
+            }
+            for other in touched.drain(..) {
+                let product = std::mem::take(&mut sum[other as usize]);
+                let value = finish(source, other, product);
+                if other != source && value as f32 != 0.0 && value.is_finite() {
+                    out.push((other, value as f32));
+                }
+            }
+            out.sort_unstable_by_key(|e| e.0);
+            cut(out);
+        })
+    }
+}

@@ -1,0 +1,151 @@
+//! What models that score by an item × item matrix share: fit, load, answer, explain.
+//!
+//! Such a model is its settings: how the matrix comes from the data, and how the history is weighed when
+//! asked. Everything else stands here once.
+
+use std::cell::RefCell;
+use std::fmt::Debug;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::item_to_item::ItemToItem;
+use super::kernel::WeightTable;
+use crate::{Contribution, FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored};
+
+/// Settings of a model that scores by an item × item matrix: all that tells one such model from another.
+pub trait ItemModelConfig:
+    Debug + Clone + PartialEq + Default + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// See [`Model::KIND`].
+    const KIND: &'static str;
+    /// See [`Model::ABOUT`].
+    const ABOUT: &'static str;
+
+    /// How the history is weighed. Checks every setting, so that a wrong one is refused before minutes
+    /// of counting, and in an artifact too.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] names the first setting out of its range.
+    fn history(&self) -> Result<History, ModelError>;
+
+    /// Learns the matrix. Called after [`history`](Self::history) found the settings good.
+    ///
+    /// # Errors
+    /// If the data lacks what the model needs.
+    fn matrix(&self, input: &FitInput<'_>) -> Result<ItemToItem, ModelError>;
+}
+
+/// How the plays of a history are weighed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum History {
+    /// By age; a play that occurs twice counts twice.
+    ByAge(WeightTable),
+    /// Each different item among this many newest plays weighs 1.
+    Distinct(usize),
+}
+
+/// A model that scores by an item × item matrix: `score(a | h) = Σ_j w_j · E[h_j, a]`, and a prior if it has one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemModel<C> {
+    config: C,
+    history: History,
+    items: ItemToItem,
+}
+
+thread_local! {
+    /// Different items of the history that is asked with.
+    static DISTINCT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
+impl<C: ItemModelConfig> ItemModel<C> {
+    /// The matrix, for tests beside a plain reference.
+    #[cfg(test)]
+    pub(super) fn items(&self) -> &ItemToItem {
+        &self.items
+    }
+}
+
+impl<C: ItemModelConfig> Model for ItemModel<C> {
+    type Config = C;
+
+    const KIND: &'static str = C::KIND;
+    const ABOUT: &'static str = C::ABOUT;
+
+    fn fit(config: &C, input: &FitInput<'_>) -> Result<Self, ModelError> {
+        let history = config.history()?;
+        Ok(Self { config: config.clone(), history, items: config.matrix(input)? })
+    }
+
+    fn load(config: C, mut parts: ModelParts) -> Result<Self, ModelError> {
+        Ok(Self { history: config.history()?, config, items: ItemToItem::load(&mut parts.tensors)? })
+    }
+}
+
+impl<C: ItemModelConfig> Recommender for ItemModel<C> {
+    fn kind(&self) -> &'static str {
+        C::KIND
+    }
+
+    fn n_items(&self) -> u32 {
+        self.items.n_items()
+    }
+
+    fn recommend(
+        &self,
+        query: &Query<'_>,
+        k: usize,
+        filter: &ItemFilter<'_>,
+        out: &mut Vec<Scored>,
+    ) -> Result<(), ModelError> {
+        match &self.history {
+            History::ByAge(weights) => {
+                let history = weights.weigh(query, self.n_items()).map(|(_, item, weight)| (item, weight));
+                self.items.recommend(history, k, filter, out);
+            }
+            &History::Distinct(longest) => DISTINCT.with_borrow_mut(|items| {
+                items.clear();
+                items.extend(query.newest_first(self.n_items()).take(longest).map(|(_, item)| item));
+                items.sort_unstable();
+                items.dedup();
+                self.items.recommend(items.iter().map(|&item| (item, 1.0)), k, filter, out);
+            }),
+        }
+        Ok(())
+    }
+
+    fn parts(&self) -> ModelParts {
+        ModelParts::new(C::KIND, &self.config, self.items.store())
+    }
+
+    fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
+        self.items.similar_items(item, k)
+    }
+
+    fn explain(&self, query: &Query<'_>, item: u32) -> Vec<Contribution> {
+        match &self.history {
+            History::ByAge(weights) => self.items.explain(weights.weigh(query, self.n_items()), item),
+            &History::Distinct(longest) => {
+                let mut seen = Vec::new();
+                let newest = query.newest_first(self.n_items()).take(longest);
+                let first_met = newest.filter(|&(_, source)| {
+                    let new = !seen.contains(&source);
+                    seen.push(source);
+                    new
+                });
+                self.items.explain(first_met.map(|(at, source)| (at, source, 1.0)), item)
+            }
+        }
+    }
+}
+
+/// Refuses a setting: `good` or [`ModelError::Config`].
+pub(crate) fn check_setting(
+    model: &'static str,
+    good: bool,
+    setting: &'static str,
+    value: impl ToString,
+    rule: &'static str,
+) -> Result<(), ModelError> {
+    if good { Ok(()) } else { Err(ModelError::Config { model, setting, value: value.to_string(), rule }) }
+}
