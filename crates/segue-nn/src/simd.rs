@@ -6,10 +6,63 @@
 /// Independent partial sums of a reduction: a full AVX-512 register of `f32`.
 pub const LANES: usize = 16;
 
+/// Instruction sets that code is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isa {
+    /// AVX-512: registers of 16 numbers, 32 of them.
+    Avx512,
+    /// AVX2 with fused multiply-add: registers of 8 numbers, 16 of them.
+    Avx2,
+    /// What the compilation target promises, such as NEON on AArch64.
+    Plain,
+}
+
+impl Isa {
+    /// The widest one of this machine.
+    #[inline(always)]
+    #[must_use]
+    pub fn here() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            // Each test is one load of a cached word.
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("fma")
+            {
+                return Self::Avx512;
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                return Self::Avx2;
+            }
+        }
+        Self::Plain
+    }
+}
+
 /// Runs `f` compiled for the widest instruction set of this machine.
 #[inline(always)]
 pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        fn avx512<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        match Isa::here() {
+            // SAFETY: `Isa::here` has found every feature that the function enables on this machine.
+            Isa::Avx512 => return unsafe { avx512(f) },
+            // SAFETY: as above.
+            Isa::Avx2 => return unsafe { avx2(f) },
+            Isa::Plain => {}
+        }
+    }
+    f()
 }
 
 /// `Σ aᵢ bᵢ`, in [`LANES`] partial sums.
