@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use segue_engine::EngineConfig;
 use segue_engine::config::{RankerConfig, ServingConfig, StateConfig, SurfacesConfig};
+use segue_experiment::{ExperimentSpec, HoldoutSpec};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -30,6 +31,12 @@ pub(crate) struct Config {
     pub(crate) serving: ServingConfig,
     /// Durability of events.
     pub(crate) state: StateConfig,
+    /// Experiments that run while they stand here (`docs/experiments.md`).
+    #[schema(value_type = Vec<Object>)]
+    pub(crate) experiment: Vec<ExperimentSpec>,
+    /// Shares of listeners kept out of experiments.
+    #[schema(value_type = Vec<Object>)]
+    pub(crate) holdout: Vec<HoldoutSpec>,
     /// The HTTP server.
     pub(crate) server: ServerSettings,
     /// Offline evaluation.
@@ -101,6 +108,8 @@ impl Default for Config {
             surface: SurfacesConfig::default(),
             serving: ServingConfig::default(),
             state: StateConfig::default(),
+            experiment: Vec::new(),
+            holdout: Vec::new(),
             server: ServerSettings::default(),
             evaluate: EvaluateSettings::default(),
         }
@@ -161,6 +170,8 @@ impl Config {
             ranker: self.ranker.clone(),
             serving: self.serving.clone(),
             state: self.state.clone(),
+            experiment: self.experiment.clone(),
+            holdout: self.holdout.clone(),
         }
     }
 

@@ -193,7 +193,7 @@ pub fn compose(
         deployment_id: deployment.id.clone(),
         user_state_offset,
         seed,
-        arms: Vec::new(),
+        arms: query.arms.clone(),
         feature_names: outcome.kept.feature_names.clone(),
         candidates,
         candidate_sampling_rate: rate,

@@ -3,6 +3,7 @@
 //! Every field has a default, unknown fields are refused, and [`EngineConfig::check`] is run at
 //! start so that a mistake is found before the first request.
 
+use segue_experiment::{ExperimentSpec, HoldoutSpec};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,6 +21,13 @@ pub struct EngineConfig {
     pub serving: ServingConfig,
     /// `[state]`: write-ahead log and user-state store.
     pub state: StateConfig,
+    /// `[[experiment]]`: experiments that run while they stand here. `segue experiment start`
+    /// adds others without a restart (`docs/experiments.md`).
+    #[schema(value_type = Vec<Object>)]
+    pub experiment: Vec<ExperimentSpec>,
+    /// `[[holdout]]`: shares of listeners kept out of experiments.
+    #[schema(value_type = Vec<Object>)]
+    pub holdout: Vec<HoldoutSpec>,
 }
 
 /// The surfaces that are served.

@@ -8,10 +8,12 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use segue_data::{DataError, FeatureInput, Snapshot, UserState};
+use segue_experiment::{Attributes, Units};
 use segue_pipeline::{Clock, MonotonicClock, Runner, WorkerPool};
 use segue_types::api::{
-    EventsResponse, ItemsResponse, NamedValue, RecentPlay, ReplayResponse, ScoredItem, SimilarResponse,
-    SlateRequest, SlateResponse, StandingFeedback, StatusResponse, UserResponse, UsersResponse,
+    EventsResponse, ExperimentsResponse, ExplanationResponse, ItemsResponse, NamedItem, NamedItemsResponse,
+    NamedValue, PlayContribution, RecentPlay, ReplayResponse, ScoredItem, SimilarResponse, SlateRequest,
+    SlateResponse, SourceExplanation, StandingFeedback, StatusResponse, UserResponse, UsersResponse,
 };
 use segue_types::slate::ItemDisplay;
 use segue_types::validate::MAX_ID_BYTES;
@@ -21,9 +23,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::catalogue::{CatalogueView, Part};
 use crate::compose::compose;
 use crate::config::EngineConfig;
-use crate::deployment::Deployment;
+use crate::deployment::Deployments;
 use crate::drain;
 use crate::error::EngineError;
+use crate::experiments;
 use crate::journal::{Journal, JournalHandle};
 use crate::live::Live;
 use crate::popularity::Popularity;
@@ -39,6 +42,10 @@ pub const MAX_BATCH: usize = 1_000;
 pub const MAX_LIMIT: u32 = 100;
 /// Plays listed of a listener.
 const RECENT: usize = 50;
+/// Plays listed per source of an explanation.
+const MAX_EXPLAINED: usize = 20;
+/// Largest experiment report that is served.
+const MAX_REPORT_BYTES: u64 = 32 << 20;
 
 /// Everything that serves one home folder. Shared behind an `Arc`; every method may be called from
 /// many threads at once. All methods block (they may touch the disk): an async server calls them on
@@ -47,7 +54,7 @@ pub struct Engine {
     config: EngineConfig,
     home: PathBuf,
     runner: Runner,
-    deployment: ArcSwap<Deployment>,
+    deployments: ArcSwap<Deployments>,
     parts: Arc<Parts>,
     drainer: Mutex<Option<JoinHandle<()>>>,
     notes: Vec<String>,
@@ -178,7 +185,7 @@ impl Engine {
             Slates::open(Arc::clone(&storage), config.state.segment_bytes, Arc::clone(&live), home, rotated)?;
         notes.extend(found);
         live.fill_directory()?;
-        let deployment = Deployment::load(home, &config, snapshot, None);
+        let deployments = Deployments::load(home, &config, snapshot, None);
         let parts = Arc::new(Parts {
             home: home.to_owned(),
             live,
@@ -197,7 +204,7 @@ impl Engine {
             config,
             home: home.to_owned(),
             runner,
-            deployment: ArcSwap::from_pointee(deployment),
+            deployments: ArcSwap::from_pointee(deployments),
             parts,
             drainer: Mutex::new(Some(drainer)),
             notes,
@@ -244,7 +251,7 @@ impl Engine {
             let n = self.n_requests.fetch_add(1, Ordering::Relaxed);
             request.request_id = Some(format!("r-{:016x}-{n:x}", self.request_token));
         }
-        let (query, offset) = self.query(surface, &mut request, Moment::Now(now))?;
+        let (query, offset) = self.query(surface, &mut request, &Moment::Now(now))?;
         let explain = request.explain;
         let record = Arc::new(compose(&self.runner, &query, request, offset));
         self.parts.live.saw(record.now);
@@ -260,7 +267,7 @@ impl Engine {
         &self,
         surface: Surface,
         request: &mut SlateRequest,
-        moment: Moment,
+        moment: &Moment<'_>,
     ) -> Result<(Arc<Query>, u64), EngineError> {
         let live = &self.parts.live;
         let user = request.user_id.as_deref().map(UserKey::of);
@@ -270,8 +277,8 @@ impl Engine {
         };
         let facts = user.and_then(|key| live.facts(key)).unwrap_or_default();
         let now = match moment {
-            Moment::Now(now) => entry.state.next_known_at(now),
-            Moment::Recorded(now) => now,
+            Moment::Now(now) => entry.state.next_known_at(*now),
+            Moment::Recorded(record) => record.now,
         };
         request.now = Some(now);
         if request.market.is_none() {
@@ -284,7 +291,25 @@ impl Engine {
             .map(|(&key, _)| ItemKey(key))
             .collect();
         let state = if consent { Arc::clone(&entry.state) } else { Arc::new(UserState::default()) };
-        let deployment = self.deployment.load_full();
+        let deployments = self.deployments.load();
+        let (deployment, arms) = match moment {
+            Moment::Now(_) => {
+                let units = Units {
+                    user: request.user_id.as_deref(),
+                    session: request.session_id.as_deref(),
+                    request: request.request_id.as_deref(),
+                };
+                let attributes = Attributes {
+                    market: request.market.as_deref(),
+                    plan: facts.plan.as_deref(),
+                    platform: request.platform.as_deref(),
+                    app_version: request.app_version.as_deref(),
+                    surface: Some(surface),
+                };
+                deployments.of_request(surface, &units, &attributes)
+            }
+            Moment::Recorded(record) => (deployments.of_arms(&record.arms), record.arms.clone()),
+        };
         let mut history = History::of(&state);
         if consent && history.item.is_empty() {
             history = undated_history(deployment.snapshot.as_deref(), user);
@@ -297,12 +322,13 @@ impl Engine {
             allow_explicit: facts.allow_explicit != Some(false),
             consent,
             current: request.current_item_id.as_deref().map(ItemKey::of),
-            k: self.config.serving.candidates_per_source as usize,
+            k: deployment.config.serving.candidates_per_source as usize,
             state,
             hidden,
             history,
             catalogue: live.catalogue.view(),
             deployment,
+            arms,
             popular: live.popular.load_full(),
         };
         Ok((Arc::new(query), entry.offset))
@@ -365,8 +391,8 @@ impl Engine {
     }
 
     fn user_features(&self, state: &UserState, as_of: TimestampMs) -> Vec<NamedValue> {
-        let deployment = self.deployment.load();
-        let schema = &deployment.features;
+        let deployments = self.deployments.load();
+        let schema = &deployments.base.features;
         let mut row = vec![f32::NAN; schema.len()];
         let input = FeatureInput {
             state,
@@ -395,8 +421,8 @@ impl Engine {
     pub fn similar(&self, item_id: &str, k: usize, now: TimestampMs) -> Option<SimilarResponse> {
         let key = ItemKey::of(item_id);
         let view = self.parts.live.catalogue.view();
-        let deployment = self.deployment.load();
-        let found = deployment.similar(key, k.saturating_add(1));
+        let deployments = self.deployments.load();
+        let found = deployments.base.similar(key, k.saturating_add(1));
         if found.is_none() && view.item(key, now).is_none() {
             return None;
         }
@@ -410,6 +436,91 @@ impl Engine {
             model: model.to_owned(),
             items: items.take(k).collect(),
         })
+    }
+
+    /// The items of these ids that the catalogue knows at `now`, in the order asked.
+    #[must_use]
+    pub fn items(&self, ids: &[&str], now: TimestampMs) -> NamedItemsResponse {
+        let view = self.parts.live.catalogue.view();
+        let known = ids.iter().filter_map(|id| view.item(ItemKey::of(id), now));
+        let items = known.map(|item| NamedItem { item_id: item.item_id.clone(), display: (&**item).into() });
+        NamedItemsResponse { items: items.collect() }
+    }
+
+    /// The experiments, running, stopped and refused.
+    #[must_use]
+    pub fn experiments(&self) -> ExperimentsResponse {
+        ExperimentsResponse { experiments: self.deployments.load().experiments(&self.home) }
+    }
+
+    /// The HTML report of an experiment, if one was written.
+    ///
+    /// # Errors
+    /// If the file is there and cannot be read, or is larger than 32 MiB.
+    pub fn experiment_report(&self, name: &str) -> Result<Option<String>, EngineError> {
+        let Some(path) = experiments::report_path(&self.home, name) else { return Ok(None) };
+        match std::fs::metadata(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(EngineError::io(&path)(e)),
+            Ok(meta) if meta.len() > MAX_REPORT_BYTES => Err(EngineError::store(
+                &path,
+                format!("{} bytes; a report has at most {MAX_REPORT_BYTES}", meta.len()),
+            )),
+            Ok(_) => std::fs::read_to_string(&path).map(Some).map_err(EngineError::io(&path)),
+        }
+    }
+
+    /// Why each source proposed an item of a slate: the plays that made its score. `None` if no
+    /// record is kept, or the item was no candidate.
+    ///
+    /// The parts are worked out from the listener's state now; the answer says whether that is the
+    /// state the slate saw.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn explanation(
+        &self,
+        slate_id: &str,
+        item_id: &str,
+    ) -> Result<Option<ExplanationResponse>, EngineError> {
+        let Some((record, _)) = self.stored(slate_id)? else { return Ok(None) };
+        let Some(candidate) = record.candidates.iter().find(|c| c.item_id == item_id) else {
+            return Ok(None);
+        };
+        let mut request = record.request.clone();
+        let (query, offset) = self.query(record.slate.surface, &mut request, &Moment::Recorded(&record))?;
+        let is_current = offset == record.user_state_offset && query.deployment.id == record.deployment_id;
+        let sources = candidate.sources.iter().map(|said| {
+            let parts = query.deployment.model(&said.source).map_or_else(
+                |_| Vec::new(),
+                |model| model.explain(&query.history.keyed(&query), candidate.item_key),
+            );
+            let mut plays: Vec<PlayContribution> = parts
+                .into_iter()
+                .filter(|part| part.amount.is_finite() && part.amount != 0.0)
+                .filter_map(|part| {
+                    let key = query.history.item.get(part.history_idx).copied().or(query.current)?;
+                    let occurred_at = query.history.occurred_at.get(part.history_idx).copied();
+                    let (item_id, display) = name_of(&query.catalogue, key, query.now);
+                    let occurred_at = occurred_at.map(TimestampMs);
+                    Some(PlayContribution { item_id, display, occurred_at, amount: part.amount })
+                })
+                .collect();
+            plays.sort_by(|a, b| {
+                b.amount
+                    .total_cmp(&a.amount)
+                    .then(b.occurred_at.cmp(&a.occurred_at))
+                    .then_with(|| a.item_id.cmp(&b.item_id))
+            });
+            plays.truncate(MAX_EXPLAINED);
+            SourceExplanation { source: said.source.clone(), score: said.score, plays }
+        });
+        Ok(Some(ExplanationResponse {
+            slate_id: slate_id.to_owned(),
+            item_id: item_id.to_owned(),
+            sources: sources.collect(),
+            is_current,
+        }))
     }
 
     /// The record of a slate; `None` if none is kept under this id.
@@ -442,7 +553,7 @@ impl Engine {
         let again = if recompute {
             let mut request = record.request.clone();
             let (query, offset) =
-                self.query(record.slate.surface, &mut request, Moment::Recorded(record.now))?;
+                self.query(record.slate.surface, &mut request, &Moment::Recorded(&record))?;
             if offset != record.user_state_offset {
                 differences.push(format!(
                     "user state: the request saw offset {}, it is at {offset} now",
@@ -476,9 +587,10 @@ impl Engine {
     /// the argument and the latest moment seen.
     #[must_use]
     pub fn status(&self, now: TimestampMs) -> StatusResponse {
-        let deployment = self.deployment.load();
+        let deployments = self.deployments.load();
+        let deployment = &deployments.base;
         let mut notes = self.notes.clone();
-        notes.extend(deployment.notes.iter().cloned());
+        notes.extend(deployments.notes.iter().cloned());
         StatusResponse {
             is_ready: self.is_open.load(Ordering::SeqCst),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -487,12 +599,12 @@ impl Engine {
             client_clock: false,
             now: now.max(self.parts.live.latest()),
             surfaces: vec![Surface::Home, Surface::NowPlaying],
-            models: deployment.models(),
+            models: deployments.models(),
             notes,
         }
     }
 
-    /// Loads what `artifacts/*/current` and `snapshots/current` point to now and swaps it in. A
+    /// Loads what `artifacts/*/current`, `snapshots/current` and `experiments/` hold now and swaps it in. A
     /// request that has begun goes on with what it took. A missing or corrupt artifact or snapshot
     /// keeps the last good one. Returns the status after it.
     ///
@@ -500,23 +612,24 @@ impl Engine {
     /// If the store cannot be read.
     pub fn reload(&self, now: TimestampMs) -> Result<StatusResponse, EngineError> {
         let live = &self.parts.live;
-        let before = self.deployment.load_full();
+        let before = self.deployments.load_full();
+        let before_snapshot = &before.base.snapshot;
         let mut notes = Vec::new();
         let snapshot = match open_snapshot(&self.home) {
-            Ok(snapshot) if before.snapshot.as_ref().is_some_and(|s| s.id() == snapshot.id()) => {
-                before.snapshot.clone()
+            Ok(snapshot) if before_snapshot.as_ref().is_some_and(|s| s.id() == snapshot.id()) => {
+                before_snapshot.clone()
             }
             Ok(snapshot) => Some(snapshot),
             Err(note) => {
-                if before.snapshot.is_some() {
+                if before_snapshot.is_some() {
                     notes.push(format!("snapshot: kept_previous: {note}"));
                 }
-                before.snapshot.clone()
+                before_snapshot.clone()
             }
         };
-        let is_new = snapshot.as_ref().map(|s| s.id()) != before.snapshot.as_ref().map(|s| s.id());
-        let mut deployment = Deployment::load(&self.home, &self.config, snapshot.clone(), Some(&before));
-        deployment.notes.extend(notes);
+        let is_new = snapshot.as_ref().map(|s| s.id()) != before_snapshot.as_ref().map(|s| s.id());
+        let mut deployments = Deployments::load(&self.home, &self.config, snapshot.clone(), Some(&before));
+        deployments.notes.extend(notes);
         if is_new {
             let half_life = self.config.serving.popularity_half_life_days;
             let popularity = popularity_of(snapshot.as_deref(), now, half_life);
@@ -528,7 +641,7 @@ impl Engine {
             self.parts.journal.snapshot(popularity)?;
             live.fill_directory()?;
         }
-        self.deployment.store(Arc::new(deployment));
+        self.deployments.store(Arc::new(deployments));
         Ok(self.status(now))
     }
 
@@ -592,11 +705,11 @@ fn start_drainer(parts: Arc<Parts>, signals: Receiver<()>) -> Result<JoinHandle<
 }
 
 /// The moment a query is made for.
-enum Moment {
+enum Moment<'a> {
     /// A request of now: composed after everything known of its listener.
     Now(TimestampMs),
-    /// A replay.
-    Recorded(TimestampMs),
+    /// A replay, with the recorded moment and arms.
+    Recorded(&'a SlateRecord),
 }
 
 fn check_batch(field: &'static str, n: usize) -> Result<(), EngineError> {
@@ -614,6 +727,8 @@ fn check_request(request: &SlateRequest) -> Result<(), EngineError> {
         ("market", &request.market),
         ("current_item_id", &request.current_item_id),
         ("session_id", &request.session_id),
+        ("platform", &request.platform),
+        ("app_version", &request.app_version),
     ];
     for (field, value) in ids {
         if let Some(v) = value

@@ -31,11 +31,13 @@ pub mod deployment;
 mod drain;
 pub mod engine;
 pub mod error;
+pub mod experiments;
 #[cfg(test)]
 mod fault;
 pub mod filters;
 pub mod journal;
 pub mod live;
+pub mod overlay;
 pub mod popularity;
 pub mod query;
 pub mod registry;

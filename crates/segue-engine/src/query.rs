@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use segue_data::UserState;
+use segue_models::KeyedQuery;
 use segue_types::{Item, ItemKey, Surface, TimestampMs, UserKey};
 
 use crate::catalogue::{CatalogueView, is_playable};
@@ -35,8 +36,10 @@ pub struct Query {
     pub history: History,
     /// Items of this moment.
     pub catalogue: Arc<CatalogueView>,
-    /// What serves.
+    /// What serves this request: its experiment arms included.
     pub deployment: Arc<Deployment>,
+    /// Arms that could have changed the slate, `experiment=arm`.
+    pub arms: Vec<String>,
     /// What is popular.
     pub popular: Arc<PopularLists>,
 }
@@ -69,6 +72,21 @@ impl History {
             h.session.push(play.session);
         }
         h
+    }
+
+    /// The question a model is asked for `query`.
+    #[must_use]
+    pub fn keyed<'a>(&'a self, query: &'a Query) -> KeyedQuery<'a> {
+        KeyedQuery {
+            item: &self.item,
+            action: &self.action,
+            occurred_at: &self.occurred_at,
+            known_at: &self.known_at,
+            session: &self.session,
+            now: Some(query.now),
+            market: query.market.as_deref(),
+            current: query.current,
+        }
     }
 }
 

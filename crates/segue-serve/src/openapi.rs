@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use crate::routes::{events, health, items, slates, users};
+use crate::routes::{events, experiments, health, items, slates, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,9 +16,13 @@ use crate::routes::{events, health, items, slates, users};
         slates::now_playing,
         slates::slate,
         slates::replay,
+        slates::explanation,
         events::events,
+        items::items,
         items::put_items,
         items::similar,
+        experiments::experiments,
+        experiments::report,
         users::users,
         users::user,
         health::healthz,

@@ -428,12 +428,11 @@ impl<'l, 'w> Visit<'l, 'w> {
         SlateRequest {
             request_id: Some(format!("{run}-{user}-{planned}-{n}")),
             user_id: Some(Listener::user_id(user)),
-            market: None,
             limit: self.loop_.config.limit,
             current_item_id: current.map(Catalogue::item_id),
             session_id: Some(format!("{run}-{user}-{planned}")),
             now: Some(self.at),
-            explain: false,
+            ..SlateRequest::default()
         }
     }
 

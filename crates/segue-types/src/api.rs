@@ -28,6 +28,12 @@ pub struct SlateRequest {
     /// Session id of the client, for experiments by session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
+    /// Platform of the client, such as `ios`; experiments may target it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Version of the client, such as `8.9.42`; experiments may target it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_version: Option<String>,
     /// The moment to compose for. Accepted only by a server started with `--client-clock`
     /// (simulations); anywhere else it is an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,6 +125,106 @@ pub struct SimilarResponse {
     pub model: String,
     /// Best first.
     pub items: Vec<ScoredItem>,
+}
+
+/// An item of the live catalogue as a page draws it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NamedItem {
+    /// External id.
+    pub item_id: String,
+    /// What a page draws.
+    pub display: ItemDisplay,
+}
+
+/// Answer of `GET /v1/items?ids=`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NamedItemsResponse {
+    /// The items the catalogue knows, in the order asked; the others are left out.
+    pub items: Vec<NamedItem>,
+}
+
+/// One play of the listener that made a source propose an item.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PlayContribution {
+    /// External id of the item that was played.
+    pub item_id: String,
+    /// What a page draws.
+    pub display: ItemDisplay,
+    /// When the play began; absent for what plays now and for undated data.
+    pub occurred_at: Option<TimestampMs>,
+    /// Part of the source's score, in that score's unit.
+    pub amount: f32,
+}
+
+/// Why one source proposed an item.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SourceExplanation {
+    /// Name of the source.
+    pub source: String,
+    /// Its score of the item.
+    pub score: f32,
+    /// Its plays, largest part first, at most 20; empty where the score does not decompose.
+    pub plays: Vec<PlayContribution>,
+}
+
+/// Answer of `GET /v1/slates/{id}/explanation?item_id=`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ExplanationResponse {
+    /// The slate.
+    pub slate_id: String,
+    /// The item asked about.
+    pub item_id: String,
+    /// One entry per source that proposed it.
+    pub sources: Vec<SourceExplanation>,
+    /// Whether the listener's state and the deployment are those the slate saw; where false, the
+    /// parts are those of now and may not add up to the recorded score.
+    pub is_current: bool,
+}
+
+/// One arm of an experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ArmStatus {
+    /// Name.
+    pub name: String,
+    /// Share of the admitted units, in `[0, 1]`.
+    pub share: f64,
+    /// Deployment that composes for this arm alone.
+    pub deployment_id: String,
+}
+
+/// One experiment as the server runs it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ExperimentStatus {
+    /// Name.
+    pub name: String,
+    /// `running`, `stopped` or `refused`.
+    pub status: String,
+    /// Why it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What is randomised: `user`, `session` or `request`.
+    pub unit: String,
+    /// Share of the eligible units admitted now, in `[0, 1]`.
+    pub ramp: f64,
+    /// Surfaces whose slates its arms can change.
+    pub surfaces: Vec<Surface>,
+    /// Arms, control first.
+    pub arms: Vec<ArmStatus>,
+    /// When it was started; absent for one that stands in `segue.toml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<TimestampMs>,
+    /// When it was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<TimestampMs>,
+    /// Whether a report was written; `GET /v1/experiments/{name}/report` has it.
+    pub has_report: bool,
+}
+
+/// Answer of `GET /v1/experiments`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ExperimentsResponse {
+    /// Experiments of `segue.toml` first, then those of `experiments/` by name.
+    pub experiments: Vec<ExperimentStatus>,
 }
 
 /// A play in a listener's recent past.

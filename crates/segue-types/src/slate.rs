@@ -258,7 +258,7 @@ pub struct SlateRecord {
     /// Seed of the selector, from the request id.
     #[schema(value_type = String)]
     pub seed: u64,
-    /// Experiment arms, `experiment=arm`; empty without experiments.
+    /// Arms of the experiments that could have changed this slate, `experiment=arm`: its exposures.
     pub arms: Vec<String>,
     /// Names of the features of each candidate.
     pub feature_names: Vec<String>,

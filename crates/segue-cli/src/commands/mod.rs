@@ -4,6 +4,7 @@ mod demo;
 mod dev;
 mod doctor;
 mod evaluate;
+mod experiment;
 mod import;
 mod prepare;
 mod replay;
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Prepare(prepare::Args),
     Train(train::Args),
     Evaluate(evaluate::Args),
+    Experiment(experiment::Args),
     Serve(serve::Args),
     Sim(sim::Args),
     Sql(sql::Args),
@@ -46,6 +48,7 @@ pub(crate) fn run(command: Command, global: &Global) -> Result<()> {
         Command::Prepare(args) => prepare::run(&args, global),
         Command::Train(args) => train::run(&args, global),
         Command::Evaluate(args) => evaluate::run(&args, global),
+        Command::Experiment(args) => experiment::run(&args, global),
         Command::Serve(args) => serve::run(&args, global),
         Command::Sim(args) => sim::run(&args, global),
         Command::Sql(args) => sql::run(&args, global),

@@ -1,6 +1,5 @@
 //! The one adapter from a retrieval model to a source: an artifact's name in a shelf is enough.
 
-use segue_models::KeyedQuery;
 use segue_pipeline::{Deadline, Proposals, Source, StageError};
 use segue_types::ItemKey;
 
@@ -17,16 +16,7 @@ impl Source<Query> for ModelSource {
     fn candidates(&self, query: &Query, deadline: &Deadline) -> Result<Proposals, StageError> {
         let model = query.deployment.model(&self.name).map_err(StageError::MissingModel)?;
         let h = &query.history;
-        let asked = KeyedQuery {
-            item: &h.item,
-            action: &h.action,
-            occurred_at: &h.occurred_at,
-            known_at: &h.known_at,
-            session: &h.session,
-            now: Some(query.now),
-            market: query.market.as_deref(),
-            current: query.current,
-        };
+        let asked = h.keyed(query);
         let exclude: Vec<ItemKey> = query.current.into_iter().collect();
         let scored = model
             .recommend(&asked, query.k, &exclude, None)

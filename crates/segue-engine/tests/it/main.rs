@@ -2,6 +2,7 @@
 
 mod deployment;
 mod durability;
+mod experiments;
 mod pages;
 mod replay;
 mod support;

@@ -16,7 +16,7 @@ const ROOM_SALT: &str = "segue-room";
 
 /// Every experiment, ready to serve. Solve it again when a specification changes; the same specifications
 /// give the same allocation on every machine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Allocation {
     experiments: Vec<Experiment>,
 }

@@ -1,6 +1,7 @@
 //! The routes, one file per noun.
 
 pub(crate) mod events;
+pub(crate) mod experiments;
 pub(crate) mod health;
 pub(crate) mod items;
 pub(crate) mod slates;
@@ -15,7 +16,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{get, post};
 use segue_engine::EngineError;
 
 use crate::error::ApiError;
@@ -29,11 +30,14 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/now-playing", post(slates::now_playing))
         .route("/v1/slates/{id}", get(slates::slate))
         .route("/v1/slates/{id}/replay", post(slates::replay))
+        .route("/v1/slates/{id}/explanation", get(slates::explanation))
         .route("/v1/events", post(events::events))
-        .route("/v1/items", put(items::put_items))
+        .route("/v1/items", get(items::items).put(items::put_items))
         .route("/v1/items/{id}/similar", get(items::similar))
         .route("/v1/users", get(users::users))
         .route("/v1/users/{id}", get(users::user))
+        .route("/v1/experiments", get(experiments::experiments))
+        .route("/v1/experiments/{name}/report", get(experiments::report))
         .route("/v1/status", get(health::status))
         .route("/v1/reload", post(health::reload))
         .route("/healthz", get(health::healthz))

@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use segue_engine::{Engine, EngineError};
 use segue_types::SlateRecord;
 use segue_types::TimestampMs;
-use segue_types::api::{ErrorResponse, ReplayResponse, SlateRequest, SlateResponse};
+use segue_types::api::{ErrorResponse, ExplanationResponse, ReplayResponse, SlateRequest, SlateResponse};
 
 use super::{Json, Shared, blocking};
 use crate::App;
@@ -61,6 +61,31 @@ pub(crate) async fn slate(State(app): Shared, Path(id): Path<String>) -> Result<
     let engine = Arc::clone(&app.engine);
     let asked = id.clone();
     blocking(move || engine.slate(&asked)).await?.map(Json).ok_or_else(|| ApiError::not_found("slate", &id))
+}
+
+/// Which candidate.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExplanationParams {
+    /// External id of a candidate of the slate.
+    item_id: String,
+}
+
+/// Which plays of the listener made each source propose an item.
+#[utoipa::path(get, path = "/v1/slates/{id}/explanation", params(("id" = String, Path), ExplanationParams), responses(
+    (status = 200, body = ExplanationResponse), (status = 404, body = ErrorResponse)))]
+pub(crate) async fn explanation(
+    State(app): Shared,
+    Path(id): Path<String>,
+    params: Result<Query<ExplanationParams>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<ExplanationResponse>, ApiError> {
+    let Query(params) = params.map_err(|e| ApiError::bad_field("query", "…", &e.body_text()))?;
+    let engine = Arc::clone(&app.engine);
+    let (slate, item) = (id.clone(), params.item_id.clone());
+    blocking(move || engine.explanation(&slate, &item)).await?.map(Json).ok_or_else(|| {
+        ApiError::not_found("candidate", &format!("{id}/{}", params.item_id))
+            .hint("GET /v1/slates/{id} lists the candidates of a slate, where it kept them")
+    })
 }
 
 /// How to replay.

@@ -1,9 +1,11 @@
 //! What a well-meaning client gets, on a server that knows nobody.
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use segue_serve::Clock;
 use segue_types::api::{EventsResponse, SlateResponse, StatusResponse, UserResponse};
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 use crate::{NOW, world};
 
@@ -71,4 +73,47 @@ async fn status_metrics_and_openapi_answer() {
     assert!(api["paths"]["/v1/events"]["post"].is_object());
     assert!(api["components"]["schemas"]["SlateResponse"].is_object());
     assert_eq!(world.get("/healthz").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn items_are_named_and_unknown_ones_left_out() {
+    let world = world(Clock::client(NOW));
+    let put = r#"{"items": [{"item_id": "t1", "kind": "track", "title": "One"}, {"item_id": "t2", "kind": "track"}]}"#;
+    let request =
+        Request::put("/v1/items").header("content-type", "application/json").body(put.into()).unwrap();
+    assert_eq!(world.send(request).await.0, StatusCode::OK);
+    let (status, body) = world.get("/v1/items?ids=t2,nothing,t1").await;
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status, StatusCode::OK);
+    let ids: Vec<_> =
+        body["items"].as_array().unwrap().iter().map(|i| i["item_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["t2", "t1"]);
+    assert_eq!(body["items"][1]["display"]["title"], "One");
+    let (status, _) = world.get(&format!("/v1/items?ids={}", "a,".repeat(600))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn experiments_are_listed_and_reports_are_pages_that_may_do_nothing() {
+    let world = world(Clock::client(NOW));
+    let (status, body) = world.get("/v1/experiments").await;
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, body["experiments"].as_array().unwrap().len()), (StatusCode::OK, 0));
+    assert_eq!(world.get("/v1/experiments/none/report").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.get("/v1/experiments/..%2Fsegue/report").await.0, StatusCode::NOT_FOUND);
+    let folder = world.home.path().join("experiments");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("shelf.html"), "<h1>shelf</h1>").unwrap();
+    let request = Request::get("/v1/experiments/shelf/report").body(Body::empty()).unwrap();
+    let response = world.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains("default-src 'none'") && policy.contains("sandbox"), "{policy}");
+}
+
+#[tokio::test]
+async fn an_explanation_of_what_is_not_there_is_a_404() {
+    let world = world(Clock::client(NOW));
+    assert_eq!(world.get("/v1/slates/none/explanation?item_id=t1").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.get("/v1/slates/none/explanation").await.0, StatusCode::BAD_REQUEST);
 }

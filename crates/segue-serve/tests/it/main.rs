@@ -19,14 +19,14 @@ const NOW: TimestampMs = TimestampMs(1_700_000_000_000);
 /// A server over an empty home; the folder goes with it.
 struct World {
     router: Router,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 fn world(clock: Clock) -> World {
     let home = tempfile::tempdir().unwrap();
     let engine = Engine::open(home.path(), EngineConfig::default(), NOW).unwrap();
     let router = Server::new(Arc::new(engine), clock, Console::default()).router();
-    World { router, _home: home }
+    World { router, home }
 }
 
 impl World {
