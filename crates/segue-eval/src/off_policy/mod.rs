@@ -1,23 +1,40 @@
 //! Off-policy estimators: what a target policy would have earned, from another policy's log.
 //!
-//! One file per family. These are the estimators alone: they return a number and its standard error
-//! whatever the overlap of the two policies. [`diagnose`] says how much the number can be trusted;
-//! a caller that shows estimates to people has to look at it first, for an effective sample of a
-//! handful makes any estimate worthless.
+//! Two layers. The plain estimators, one file per family, are functions of columns in memory that
+//! return a number and its standard error whatever the overlap of the two policies: the references.
+//! [`BanditEvidence`] and [`SlateEvidence`] sum a log of any length as it streams by, by unit, and give
+//! their numbers only through the gate ([`GateConfig`]): a [`Verdict`] owns the estimates that passed,
+//! or says why there are none and how much data would do.
 
+mod bandit;
 mod diagnostics;
 mod direct;
 mod doubly_robust;
+mod gate;
+mod groups;
+mod interval;
 mod ips;
+mod pseudo_inverse;
+mod reward_model;
 mod selection;
 mod slate;
+mod slate_evidence;
 
+pub use bandit::{BanditEvidence, LAMBDAS, LIMITS, Round, SUB_GAUSSIAN};
 pub use diagnostics::{Diagnostics, diagnose};
 pub use direct::direct;
 pub use doubly_robust::{doubly_robust, self_normalised_doubly_robust};
+pub use gate::{
+    Check, Estimable, FamilyJudgement, GateConfig, GatedEstimate, IntervalConfig, MoreData, Refusal, Verdict,
+    WeightDiagnostics,
+};
+pub use interval::{IntervalKind, bernstein_half_width};
 pub use ips::{ips, snips};
+pub use pseudo_inverse::{PseudoInverse, pseudo_inverse_weight};
+pub use reward_model::CellMeans;
 pub use selection::{Chosen, lowest_mean_squared_error, slope};
 pub use slate::{LoggedSlates, SlateWeights, cascade_doubly_robust, slate_ips, slate_snips};
+pub use slate_evidence::{SlateEvidence, SlatePosition};
 
 use segue_stats::StatsError;
 use segue_stats::summary::Summary;

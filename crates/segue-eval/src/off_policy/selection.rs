@@ -37,6 +37,12 @@ pub fn slope(rounds: &LoggedRounds<'_>, candidates: &[Weighting]) -> Result<Chos
         };
         found.push((half, index, s.mean));
     }
+    let (index, value) = slope_of(found);
+    Ok(Chosen { index, value })
+}
+
+/// SLOPE over `(half-width, index, value)`: index and value of the last that agrees with all wider ones.
+pub(super) fn slope_of(mut found: Vec<(f64, usize, f64)>) -> (usize, f64) {
     found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let mut kept = 1;
     while kept < found.len() {
@@ -49,7 +55,7 @@ pub fn slope(rounds: &LoggedRounds<'_>, candidates: &[Weighting]) -> Result<Chos
         kept += 1;
     }
     let (_, index, value) = found[kept - 1];
-    Ok(Chosen { index, value })
+    (index, value)
 }
 
 /// The candidate with the smallest bound of the mean squared error, and the bounds of all:
