@@ -67,7 +67,7 @@ impl GateConfig {
             ("gate.max_disagreement_z", self.max_disagreement_z),
             ("gate.min_effective_units", self.min_effective_units),
         ] {
-            if !(value >= 0.0) {
+            if value.is_nan() || value < 0.0 {
                 return Err(EvalError::Protocol {
                     setting,
                     value: value.to_string(),
@@ -495,7 +495,7 @@ fn agreement(family: &Family<'_>, influences: &[Vec<f64>], gate: &GateConfig) ->
         } else {
             gap / standard_error(&difference)
         };
-        if !(z <= worst) {
+        if z.is_nan() || z > worst {
             (worst, name) = (z, candidate.name);
         }
     }

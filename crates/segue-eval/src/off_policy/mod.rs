@@ -14,11 +14,13 @@ mod gate;
 mod groups;
 mod interval;
 mod ips;
+mod matrix;
 mod pseudo_inverse;
 mod reward_model;
 mod selection;
 mod slate;
 mod slate_evidence;
+mod table;
 
 pub use bandit::{BanditEvidence, LAMBDAS, LIMITS, Round, SUB_GAUSSIAN};
 pub use diagnostics::{Diagnostics, diagnose};
@@ -30,11 +32,13 @@ pub use gate::{
 };
 pub use interval::{IntervalKind, bernstein_half_width};
 pub use ips::{ips, snips};
+pub use matrix::{PolicyColumns, policy_columns};
 pub use pseudo_inverse::{PseudoInverse, pseudo_inverse_weight};
 pub use reward_model::CellMeans;
 pub use selection::{Chosen, lowest_mean_squared_error, slope};
 pub use slate::{LoggedSlates, SlateWeights, cascade_doubly_robust, slate_ips, slate_snips};
 pub use slate_evidence::{SlateEvidence, SlatePosition};
+pub use table::{JudgeConfig, Judgement, RewardModelConfig, TablePolicy, TableSpec, judge_table};
 
 use segue_stats::StatsError;
 use segue_stats::summary::Summary;

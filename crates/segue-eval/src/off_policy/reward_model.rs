@@ -65,12 +65,13 @@ impl CellMeans {
         (mix(self.seed ^ mix(unit)) % self.n_folds as u64) as usize
     }
 
-    /// Adds a round.
-    ///
-    /// # Panics
-    /// If the cell is not one of the model's.
+    /// Adds a round; a cell not yet there is added.
     pub fn learn(&mut self, cell: usize, unit: u64, reward: f64) {
         let fold = self.fold_of(unit);
+        let needed = (cell + 1) * self.n_folds;
+        if self.sums.len() < needed {
+            self.sums.resize(needed, (0.0, 0.0));
+        }
         for sums in [&mut self.sums[cell * self.n_folds + fold], &mut self.totals[fold]] {
             sums.0 += reward;
             sums.1 += 1.0;
@@ -80,31 +81,32 @@ impl CellMeans {
     /// `[n_cells]` the values for rounds of `fold`: learned from the other folds alone.
     #[must_use]
     pub fn values(&self, fold: usize) -> Vec<f64> {
-        let outside = |sums: &[(f64, f64)]| {
-            let others = sums.iter().enumerate().filter(|(f, _)| *f != fold || self.n_folds == 1);
-            others.fold((0.0, 0.0), |sum, (_, s)| (sum.0 + s.0, sum.1 + s.1))
-        };
-        let (reward, n) = outside(&self.totals);
-        let mean = if n > 0.0 { reward / n } else { 0.0 };
+        let mean = self.prior(fold);
         self.sums
             .chunks_exact(self.n_folds)
             .map(|cell| {
-                let (reward, n) = outside(cell);
+                let (reward, n) = self.outside(cell, fold);
                 (reward + self.prior_weight * mean) / (n + self.prior_weight)
             })
             .collect()
+    }
+
+    /// The value, for rounds of `fold`, of a cell nothing was learned of: the mean reward outside it.
+    #[must_use]
+    pub fn prior(&self, fold: usize) -> f64 {
+        let (reward, n) = self.outside(&self.totals, fold);
+        if n > 0.0 { reward / n } else { 0.0 }
+    }
+
+    fn outside(&self, by_fold: &[(f64, f64)], fold: usize) -> (f64, f64) {
+        let others = by_fold.iter().enumerate().filter(|(f, _)| *f != fold || self.n_folds == 1);
+        others.fold((0.0, 0.0), |sum, (_, s)| (sum.0 + s.0, sum.1 + s.1))
     }
 
     /// `[n_folds][n_cells]` the values of every fold.
     #[must_use]
     pub fn all_values(&self) -> Vec<Vec<f64>> {
         (0..self.n_folds).map(|fold| self.values(fold)).collect()
-    }
-
-    /// Rounds learned of a cell.
-    #[must_use]
-    pub fn n_rounds(&self, cell: usize) -> f64 {
-        self.sums[cell * self.n_folds..][..self.n_folds].iter().map(|s| s.1).sum()
     }
 }
 
