@@ -165,7 +165,7 @@ impl LogWriter {
         let mut folders: Vec<PathBuf> =
             published.iter().filter_map(|(_, path)| path.parent().map(Path::to_owned)).collect();
         // A new folder's own name must survive a power cut, too.
-        folders.extend(self.made.iter().filter_map(|f| f.parent().map(Path::to_owned)));
+        folders.extend(self.made.iter().map(|f| folder_of(f)));
         folders.sort();
         folders.dedup();
         sync_all(folders)?;
@@ -254,6 +254,12 @@ impl LogWriter {
         }
         Ok(())
     }
+}
+
+/// The folder that holds a path; of a bare name it is the current one.
+fn folder_of(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    parent.unwrap_or(Path::new(".")).to_owned()
 }
 
 impl Drop for LogWriter {
