@@ -11,65 +11,82 @@ pub const CO_LISTEN_WINDOW: usize = 10;
 /// Neighbours kept per item: count descending, then item row.
 pub const CO_LISTEN_TOP: usize = 50;
 
-/// Pairs held in memory at once; more pairs mean more passes, not more memory.
-const PAIRS_PER_PASS: u64 = 24 << 20;
+/// Plays held by item at once; more plays mean more passes over the items, not more memory.
+const PLAYS_PER_PASS: u64 = 16 << 20;
+/// Items counted by one task.
+const ITEMS_PER_TASK: usize = 64;
+/// Candidates for a list before it is cut to [`CO_LISTEN_TOP`] again.
+const CANDIDATES: usize = 1_024;
 
-/// Calls `found(a, b)` for every ordered pair of different items within the window.
-fn pairs(plays: &Sequences<'_>, users: std::ops::Range<usize>, mut found: impl FnMut(u32, u32)) {
-    for user in users {
-        let s = plays.user(user);
-        for i in 0..s.session.len() {
-            for j in i.saturating_sub(CO_LISTEN_WINDOW)..i {
-                if s.session[i] == s.session[j] && s.item[i] != s.item[j] {
-                    found(s.item[i], s.item[j]);
-                    found(s.item[j], s.item[i]);
-                }
-            }
-        }
+const _: () = assert!(CO_LISTEN_WINDOW < 16, "a reach is stored in four bits");
+
+/// A play as its item sees it: where it stands, and how many plays of its session are in reach
+/// before and after it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place(u64);
+
+impl Place {
+    fn new(at: usize, before: usize, after: usize) -> Self {
+        Self((at as u64) << 8 | (before as u64) << 4 | after as u64)
+    }
+
+    /// Positions of the plays in reach; its own is among them.
+    fn window(self) -> std::ops::Range<usize> {
+        let at = (self.0 >> 8) as usize;
+        at - (self.0 >> 4 & 15) as usize..at + (self.0 & 15) as usize + 1
     }
 }
 
 /// The nearest neighbours of every item by number of co-listens.
 ///
-/// Counts all pairs first, then gathers the neighbours of as many items at a time as fit in
-/// memory, so that memory depends on the budget and not on the log. Integer counts: the result is
-/// the same for any number of threads.
+/// Lists where each item was played, then counts what stands around these places, item by item, in
+/// one dense array per thread: no pair is ever stored. As many items are listed at a time as fit
+/// the budget, so memory depends on it and on the number of items, not on the log. Integer counts:
+/// the result is the same for any number of threads. Plays of a session stand together, as
+/// enrichment numbers them.
 pub(crate) fn top(plays: Sequences<'_>) -> CoListenColumns {
+    top_within(plays, PLAYS_PER_PASS)
+}
+
+fn top_within(plays: Sequences<'_>, plays_per_pass: u64) -> CoListenColumns {
     let n_items = plays.n_items as usize;
-    let mut n_pairs = vec![0_u64; n_items];
-    pairs(&plays, 0..plays.n_users(), |a, _| n_pairs[a as usize] += 1);
+    let mut n_plays = vec![0_u64; n_items];
+    if !plays.session.is_empty() {
+        plays.item.iter().for_each(|&item| n_plays[item as usize] += 1);
+    }
     let (mut offsets, mut item, mut count) = (vec![0_u64], Vec::new(), Vec::new());
     let mut from = 0;
     while from < n_items {
         let (mut to, mut n) = (from, 0_u64);
         let mut starts = vec![0_usize];
-        while to < n_items && (to == from || n + n_pairs[to] <= PAIRS_PER_PASS) {
-            n += n_pairs[to];
+        while to < n_items && (to == from || n + n_plays[to] <= plays_per_pass) {
+            n += n_plays[to];
             starts.push(n as usize);
             to += 1;
         }
-        let mut others = vec![0_u32; n as usize];
-        let mut next = starts.clone();
-        pairs(&plays, 0..plays.n_users(), |a, b| {
-            let a = a as usize;
-            if (from..to).contains(&a) {
-                others[next[a - from]] = b;
-                next[a - from] += 1;
-            }
-        });
-        let lists: Vec<Vec<(u32, u32)>> = (0..to - from)
+        let places = places(&plays, from..to, &starts);
+        let tasks: Vec<(Vec<u32>, Vec<u64>)> = (0..(to - from).div_ceil(ITEMS_PER_TASK))
             .into_par_iter()
             .map_init(
-                || (vec![0_u32; n_items], Vec::new()),
-                |(counts, met), i| best(&others[starts[i]..starts[i + 1]], counts, met),
+                || Counter { counts: vec![0; n_items], met: vec![0; n_items + 1], best: Vec::new() },
+                |counter, task| {
+                    let (mut lengths, mut found) = (Vec::new(), Vec::new());
+                    for i in task * ITEMS_PER_TASK..((task + 1) * ITEMS_PER_TASK).min(to - from) {
+                        let list =
+                            counter.top(plays.item, (from + i) as u32, &places[starts[i]..starts[i + 1]]);
+                        lengths.push(list.len() as u32);
+                        found.extend_from_slice(list);
+                    }
+                    (lengths, found)
+                },
             )
             .collect();
-        for list in lists {
-            for (other, n) in list {
-                item.push(other);
-                count.push(n);
+        for (lengths, found) in tasks {
+            for length in lengths {
+                offsets.push(offsets[offsets.len() - 1] + u64::from(length));
             }
-            offsets.push(item.len() as u64);
+            item.extend(found.iter().map(|&rank| !(rank as u32)));
+            count.extend(found.iter().map(|&rank| (rank >> 32) as u32));
         }
         from = to;
     }
@@ -80,27 +97,81 @@ pub(crate) fn top(plays: Sequences<'_>) -> CoListenColumns {
     }
 }
 
-/// The most frequent values of a list; `counts` is all zero before and after.
-fn best(others: &[u32], counts: &mut [u32], met: &mut Vec<u32>) -> Vec<(u32, u32)> {
-    met.clear();
-    for &other in others {
-        let n = &mut counts[other as usize];
-        if *n == 0 {
-            met.push(other);
+/// The places of the items of a range, item after item, each in the order of the plays.
+fn places(plays: &Sequences<'_>, items: std::ops::Range<usize>, starts: &[usize]) -> Vec<Place> {
+    let mut places = vec![Place::default(); starts[starts.len() - 1]];
+    let mut next = starts.to_vec();
+    for user in 0..plays.n_users() {
+        let s = plays.user(user);
+        let first = plays.offsets[user] as usize;
+        let mut from = 0;
+        for session in s.session.chunk_by(|a, b| a == b) {
+            for i in 0..session.len() {
+                let item = s.item[from + i] as usize;
+                if items.contains(&item) {
+                    let (before, after) =
+                        (i.min(CO_LISTEN_WINDOW), (session.len() - 1 - i).min(CO_LISTEN_WINDOW));
+                    let next = &mut next[item - items.start];
+                    places[*next] = Place::new(first + from + i, before, after);
+                    *next += 1;
+                }
+            }
+            from += session.len();
         }
-        *n = n.saturating_add(1);
     }
-    let mut list: Vec<(u32, u32)> = met.iter().map(|&m| (m, counts[m as usize])).collect();
-    for &m in met.iter() {
-        counts[m as usize] = 0;
+    places
+}
+
+/// Counts the neighbours of one item after the other.
+struct Counter {
+    /// `[n_items]`, all zero between items.
+    counts: Vec<u32>,
+    /// `[n_items + 1]` items met, the first of them valid.
+    met: Vec<u32>,
+    /// Count and complement of the item: the larger, the nearer.
+    best: Vec<u64>,
+}
+
+impl Counter {
+    /// The nearest neighbours of `item`, nearest first: `count << 32 | !neighbour`.
+    fn top(&mut self, items: &[u32], item: u32, places: &[Place]) -> &[u64] {
+        let mut n_met = 0;
+        for place in places {
+            for &other in &items[place.window()] {
+                let n = &mut self.counts[other as usize];
+                // A slot is written each time and taken only by what is new: no branch to miss.
+                self.met[n_met] = other;
+                n_met += usize::from(*n == 0);
+                *n = n.saturating_add(1);
+            }
+        }
+        self.best.clear();
+        let mut least = 0;
+        for &other in &self.met[..n_met] {
+            let n = std::mem::take(&mut self.counts[other as usize]);
+            let rank = u64::from(n) << 32 | u64::from(!other);
+            if rank > least && other != item {
+                self.best.push(rank);
+                if self.best.len() == CANDIDATES {
+                    least = cut(&mut self.best);
+                }
+            }
+        }
+        cut(&mut self.best);
+        self.best.sort_unstable_by(|a, b| b.cmp(a));
+        &self.best
     }
-    let order = |e: &(u32, u32)| (std::cmp::Reverse(e.1), e.0);
-    if list.len() > CO_LISTEN_TOP {
-        list.select_nth_unstable_by_key(CO_LISTEN_TOP - 1, order);
-        list.truncate(CO_LISTEN_TOP);
+}
+
+/// Keeps the nearest [`CO_LISTEN_TOP`]; returns the last of them, 0 if there are fewer.
+fn cut(best: &mut Vec<u64>) -> u64 {
+    if best.len() <= CO_LISTEN_TOP {
+        return 0;
     }
-    list.sort_unstable_by_key(order);
-    list
+    let (_, last, _) = best.select_nth_unstable_by(CO_LISTEN_TOP - 1, |a, b| b.cmp(a));
+    let last = *last;
+    best.truncate(CO_LISTEN_TOP);
+    last
 }
 
 #[cfg(test)]
@@ -135,7 +206,8 @@ mod tests {
                     }
                 }
             }
-            let top = top(owned.view());
+            for plays_per_pass in [PLAYS_PER_PASS, 20] {
+            let top = top_within(owned.view(), plays_per_pass);
             for a in 0..12_u32 {
                 let mut want: Vec<(u32, u32)> =
                     plain.range((a, 0)..(a + 1, 0)).map(|(k, &n)| (k.1, n)).collect();
@@ -143,6 +215,7 @@ mod tests {
                 let range = top.offsets[a as usize] as usize..top.offsets[a as usize + 1] as usize;
                 let got: Vec<(u32, u32)> = range.map(|i| (top.item[i], top.count[i])).collect();
                 prop_assert_eq!(got, want);
+            }
             }
         }
     }

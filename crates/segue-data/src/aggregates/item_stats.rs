@@ -1,8 +1,8 @@
 //! Plays, streams, completions, skips and listeners per item and day.
 
-use segue_types::{Action, DAY_MS, Day, TimestampMs};
+use segue_types::{Action, DAY_MS, Day};
 
-use crate::aggregate::{Aggregate, Key, Listener};
+use crate::aggregate::{Aggregate, CountedPlay};
 use crate::folds::decayed::decay;
 use crate::snapshot::action_counts;
 
@@ -65,44 +65,12 @@ impl Aggregate<6> for ItemStatistics {
     const COUNTS: [&'static str; 6] =
         ["plays", "timed_plays", "streams", "completions", "skips", "listeners"];
 
-    fn emit(
-        &self,
-        listener: &Listener<'_>,
-        items: std::ops::Range<u32>,
-        out: &mut impl FnMut(Key, [u32; 6]),
-    ) {
-        let plays = listener.plays;
-        let mut of_day: Vec<(u32, u32)> = Vec::new();
-        let mut at = 0;
-        while at < plays.known_at.len() {
-            let day = TimestampMs(plays.known_at[at]).day();
-            let next_day = day.start().plus_ms(DAY_MS).0;
-            of_day.clear();
-            while at < plays.known_at.len() && plays.known_at[at] < next_day {
-                if items.contains(&plays.item[at]) {
-                    of_day.push((plays.item[at], at as u32));
-                }
-                at += 1;
-            }
-            of_day.sort_unstable();
-            for same in of_day.chunk_by(|a, b| a.0 == b.0) {
-                let mut sums = [0_u32, 0, 0, 0, 0, 1];
-                for &(_, i) in same {
-                    let i = i as usize;
-                    let action = plays.action.get(i).copied().unwrap_or(0);
-                    let listened = listener.listened_ms.get(i).copied();
-                    let [n, stream, completion, skip] = action_counts(action, listened.unwrap_or(u32::MAX));
-                    let is_timed = match listened {
-                        Some(ms) => ms != u32::MAX,
-                        None => stream + skip == 1 || action == Action::Sampled.code(),
-                    };
-                    for (sum, add) in sums.iter_mut().zip([n, u32::from(is_timed), stream, completion, skip])
-                    {
-                        *sum = sum.saturating_add(add);
-                    }
-                }
-                out(Key { item: same[0].0, other: 0, day }, sums);
-            }
-        }
+    fn emit(&self, play: &CountedPlay) -> (u32, [u32; 6]) {
+        let [n, stream, completion, skip] = action_counts(play.action, play.listened_ms.unwrap_or(u32::MAX));
+        let is_timed = match play.listened_ms {
+            Some(ms) => ms != u32::MAX,
+            None => stream + skip == 1 || play.action == Action::Sampled.code(),
+        };
+        (0, [n, u32::from(is_timed), stream, completion, skip, u32::from(play.is_first_of_day)])
     }
 }

@@ -1,8 +1,6 @@
 //! Plays per market, item and day: popularity by market.
 
-use segue_types::TimestampMs;
-
-use crate::aggregate::{Aggregate, Key, Listener};
+use crate::aggregate::{Aggregate, CountedPlay};
 
 /// Emits one play per item, market and day.
 #[derive(Debug, Clone, Copy)]
@@ -13,16 +11,7 @@ impl Aggregate<1> for MarketPlays {
     const VERSION: u16 = 1;
     const COUNTS: [&'static str; 1] = ["plays"];
 
-    fn emit(
-        &self,
-        listener: &Listener<'_>,
-        items: std::ops::Range<u32>,
-        out: &mut impl FnMut(Key, [u32; 1]),
-    ) {
-        for (&item, &at) in listener.plays.item.iter().zip(listener.plays.known_at) {
-            if items.contains(&item) {
-                out(Key { item, other: listener.market, day: TimestampMs(at).day() }, [1]);
-            }
-        }
+    fn emit(&self, play: &CountedPlay) -> (u32, [u32; 1]) {
+        (play.market, [1])
     }
 }

@@ -1,10 +1,12 @@
 //! Continuing an earlier snapshot: what a run leaves for the next one, and when it may be used.
 //!
 //! A snapshot keeps a checkpoint as of the end of day C, two days before the last day of log it
-//! read: every listener's state, the events seen and the counts up to then. By that time all
+//! read: every listener's state (unless it is still the same), the events seen and the counts up
+//! to then. By that time all
 //! training rows of requests up to C are final, since impressions and outcomes count only if they
 //! became known within 24 h. The next run takes states and plays up to C from the snapshot and
-//! reads only later days, so an increment costs three days of events, however long the log is.
+//! reads only later days, so an increment folds three days of events, however long the log is.
+//! Sums per day up to C are taken from its tables; listeners without later events are copied.
 //!
 //! What cannot be continued is rebuilt: a change in the log up to C, in the facts of an item met
 //! before, in versions or settings, or in what training rows are made from.
@@ -12,18 +14,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use segue_types::{Day, Item, ItemKey};
-use xxhash_rust::xxh3::Xxh3;
+use segue_types::{Day, Item, ItemKey, User, UserKey};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::record::NONE;
 use super::resolve::Resolved;
 use super::scan::Rejects;
 use super::write::{Files, folder, map, write_column};
+use crate::codec::Put;
 use crate::error::DataError;
 use crate::examples::ExamplesFrom;
 use crate::log::PartInfo;
-use crate::snapshot::Snapshot;
 use crate::snapshot::column::{Column, ColumnWriter};
+use crate::snapshot::tables::{Earlier, NO_ROW};
+use crate::snapshot::{Snapshot, csr};
 
 /// Days between the checkpoint and the last day of the log.
 pub(crate) const OPEN_DAYS: i32 = 2;
@@ -70,30 +74,47 @@ pub(crate) struct BaseUser<'a> {
     pub(crate) seen: &'a [u64],
 }
 
-/// A sum over everything folds may know of an item: its validity rows in order.
-fn facts_hash(rows: &mut [&Item]) -> u64 {
-    rows.sort_by_key(|i| i.valid_from.map_or(i64::MIN, |t| t.0));
-    let mut hash = Xxh3::new();
-    for item in rows {
-        let facts = crate::catalogue::ItemFacts::of(item);
-        hash.update(format!("{:?}\t{facts:?}\n", item.valid_from).as_bytes());
-    }
-    hash.digest()
+/// Per item a hash of everything folds may know of it: its validity rows in order.
+pub(crate) struct FactHashes {
+    /// Key and hash, keys ascending.
+    hashes: Vec<(u64, u64)>,
 }
 
-/// The hash of each item row's facts.
-pub(crate) fn facts_hashes(item_keys: &[u64], rows: &[Item]) -> Vec<u64> {
-    let mut order: Vec<(u64, usize)> =
-        rows.iter().enumerate().map(|(i, row)| (ItemKey::of(&row.item_id).0, i)).collect();
-    order.sort_unstable();
-    let mut out = vec![0; item_keys.len()];
-    for same in order.chunk_by(|a, b| a.0 == b.0) {
-        if let Ok(row) = item_keys.binary_search(&same[0].0) {
-            let mut of_item: Vec<&Item> = same.iter().map(|&(_, i)| &rows[i]).collect();
-            out[row] = facts_hash(&mut of_item);
-        }
+impl FactHashes {
+    pub(crate) fn new(rows: &[Item]) -> Self {
+        let from = |row: &Item| row.valid_from.map_or(i64::MIN, |t| t.0);
+        let mut order: Vec<(u64, i64, usize)> =
+            rows.iter().enumerate().map(|(i, row)| (ItemKey::of(&row.item_id).0, from(row), i)).collect();
+        order.sort_unstable();
+        let mut bytes = Vec::new();
+        let hashes = order.chunk_by(|a, b| a.0 == b.0).map(|same| {
+            bytes.clear();
+            for &(_, from, i) in same {
+                let facts = crate::catalogue::ItemFacts::of(&rows[i]);
+                bytes.put_i64(from);
+                bytes.put_u64(facts.artist);
+                bytes.put_u64(facts.tag);
+                for v in [facts.duration_ms, facts.release_day.map(|d| i64::from(d.0))] {
+                    bytes.put_u8(u8::from(v.is_some()));
+                    bytes.put_i64(v.unwrap_or(0));
+                }
+            }
+            (same[0].0, xxh3_64(&bytes))
+        });
+        Self { hashes: hashes.collect() }
     }
-    out
+
+    /// The hash of each item row's facts, 0 where nothing is known. `item_keys` ascend.
+    pub(crate) fn of(&self, item_keys: &[u64]) -> Vec<u64> {
+        let mut known = self.hashes.iter().peekable();
+        item_keys
+            .iter()
+            .map(|key| {
+                while known.next_if(|(k, _)| k < key).is_some() {}
+                known.next_if(|(k, _)| k == key).map_or(0, |&(_, hash)| hash)
+            })
+            .collect()
+    }
 }
 
 /// Hash of the parts received up to a day.
@@ -146,15 +167,49 @@ impl Base {
     }
 
     /// A listener of the base by key.
-    pub(crate) fn user(&self, key: segue_types::UserKey) -> Option<BaseUser<'_>> {
+    pub(crate) fn user(&self, key: UserKey) -> Option<BaseUser<'_>> {
         let row = self.snapshot.user_row(key)?;
         let u = row as usize;
         let range = |offsets: &[u64]| offsets[u] as usize..offsets[u + 1] as usize;
-        Some(BaseUser {
-            row,
-            state: &self.state_bytes[range(&self.state_offsets)],
-            seen: &self.seen[range(&self.seen_offsets)],
-        })
+        let seen = &self.seen[range(&self.seen_offsets)];
+        let mut state = &self.state_bytes[range(&self.state_offsets)];
+        if state.is_empty() && !seen.is_empty() {
+            // Nothing happened after the checkpoint: the state is the snapshot's own.
+            let states = &self.snapshot.states;
+            state = &states.bytes[csr(&states.offsets, row, &states.bytes)];
+        }
+        Some(BaseUser { row, state, seen })
+    }
+
+    /// User rows of this run → rows of the base, [`NO_ROW`] for new listeners.
+    pub(crate) fn user_rows(&self, resolved: &Resolved) -> Vec<u32> {
+        let row = |&key: &u128| self.snapshot.user_row(UserKey(key)).unwrap_or(NO_ROW);
+        resolved.user_keys.iter().map(row).collect()
+    }
+
+    /// What holds through the checkpoint, in terms of this run.
+    pub(crate) fn tables<'a>(
+        &'a self,
+        resolved: &Resolved,
+        item_of: &'a [u32],
+        user_before: &'a [u32],
+    ) -> Earlier<'a> {
+        let s = &self.snapshot;
+        let has_moved = |(user, &row): (&User, &u32)| {
+            row != NO_ROW
+                && s.users()[row as usize].market.as_deref().unwrap_or("")
+                    != user.market.as_deref().unwrap_or("")
+        };
+        Earlier {
+            plays: s.sequences(),
+            interactions: &s.interactions,
+            stats: &s.stats,
+            markets: &s.markets,
+            has_moved_listeners: resolved.users.iter().zip(user_before).any(has_moved),
+            item_of,
+            user_before,
+            through: self.meta.day,
+        }
     }
 
     /// Item rows of the base → rows of this run.

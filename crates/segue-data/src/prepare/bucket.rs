@@ -110,8 +110,6 @@ pub(crate) fn run(plan: &BucketPlan<'_>, bucket: u32, input: BucketInput) -> Res
         c.user = resolved.user_row[c.user as usize];
         c.item = resolved.target_of[c.item as usize];
     }
-    // Parts are sorted already, so a stable merge sort finds long runs.
-    records.sort_by(Record::order);
     slates.sort_unstable();
     slates.dedup_by_key(|s| (s.user, s.slate));
     candidates.sort_by(|a, b| {
@@ -148,8 +146,16 @@ pub(crate) fn run(plan: &BucketPlan<'_>, bucket: u32, input: BucketInput) -> Res
     let bucket_of = |key: &u128| UserKey(*key).bucket(N_BUCKETS);
     let first = resolved.user_keys.partition_point(|key| bucket_of(key) < bucket);
     let last = resolved.user_keys.partition_point(|key| bucket_of(key) <= bucket);
+    let (starts, mut order) = by_user(&records, first as u32..last as u32);
+    let mut of_listener = Vec::new();
     for user in first as u32..last as u32 {
-        let records = of_user(&records, user, |r| r.user);
+        let at = (user - first as u32) as usize;
+        let order = &mut order[starts[at]..starts[at + 1]];
+        // Parts come nearly in order, so a stable merge sort finds long runs.
+        order.sort_by(|&a, &b| records[a as usize].order(&records[b as usize]));
+        of_listener.clear();
+        of_listener.extend(order.iter().map(|&at| records[at as usize]));
+        let records = &of_listener;
         let slates = of_user(&slates, user, |s| s.user);
         let candidates = of_user(&candidates, user, |c| c.user);
         let base = plan.base.and_then(|base| base.user(resolved.user_key(user)));
@@ -160,6 +166,26 @@ pub(crate) fn run(plan: &BucketPlan<'_>, bucket: u32, input: BucketInput) -> Res
         listener(plan, user, base, records, &composed_at, candidates, &mut scratch, &mut out)?;
     }
     Ok(out)
+}
+
+/// Places of records by user, each user's in the order they came in: where each of `users` begins,
+/// and the places.
+fn by_user(records: &[Record], users: std::ops::Range<u32>) -> (Vec<usize>, Vec<u32>) {
+    let mut starts = vec![0_usize; users.len() + 1];
+    for r in records {
+        starts[(r.user - users.start) as usize + 1] += 1;
+    }
+    for at in 1..starts.len() {
+        starts[at] += starts[at - 1];
+    }
+    let mut next = starts.clone();
+    let mut order = vec![0_u32; records.len()];
+    for (at, r) in (0..).zip(records) {
+        let next = &mut next[(r.user - users.start) as usize];
+        order[*next] = at;
+        *next += 1;
+    }
+    (starts, order)
 }
 
 #[derive(Default)]
@@ -212,6 +238,13 @@ fn listener(
         scratch.seen.extend(base.seen);
         out.checkpoint.seen.extend_from_slice(base.seen);
         plays_before(plan, base, &mut out.plays);
+        if records.is_empty() {
+            if !base.state.is_empty() {
+                out.states.extend_from_slice(base.state);
+                finish(user, n_plays_before, out);
+            }
+            return Ok(());
+        }
         if !base.state.is_empty() {
             is_known = true;
             state = UserState::decode(base.state).ok_or_else(|| {
@@ -308,16 +341,17 @@ fn listener(
     if !is_known {
         return Ok(());
     }
-    out.users.push((user, (out.plays.item.len() - n_plays_before) as u64));
-    let from = out.states.len();
     state.encode(&mut out.states);
+    finish(user, n_plays_before, out);
+    Ok(())
+}
+
+/// Ends a listener. A state of the checkpoint is written only if later events changed it.
+fn finish(user: u32, n_plays_before: usize, out: &mut BucketOutput) {
+    out.users.push((user, (out.plays.item.len() - n_plays_before) as u64));
     out.state_ends.push(out.states.len() as u64);
-    if is_frozen {
-        out.checkpoint.states.extend_from_slice(&out.states[from..]);
-    }
     out.checkpoint.state_ends.push(out.checkpoint.states.len() as u64);
     out.checkpoint.seen_ends.push(out.checkpoint.seen.len() as u64);
-    Ok(())
 }
 
 /// The training rows this listener asks for, ordered by request, group and position.

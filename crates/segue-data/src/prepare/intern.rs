@@ -3,15 +3,21 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash};
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use crate::error::DataError;
 use crate::folds::interactions::KeyHasher;
+
+/// Seed of the second hash that tells ids with one key apart. It stands beside the number, so that
+/// an id met before costs one look into the table and none into the texts.
+const CHECK_SEED: u64 = 0x5e60_e1d5_u64;
 
 /// Ids met in this run, numbered in the order they were met. That order depends on threads, so
 /// nothing derived from a number alone may reach a result: numbers become rows in key order.
 #[derive(Debug)]
 pub(crate) struct Interner<K> {
     kind: &'static str,
-    numbers: HashMap<K, u32, BuildHasherDefault<KeyHasher>>,
+    numbers: HashMap<K, (u32, u64), BuildHasherDefault<KeyHasher>>,
     keys: Vec<K>,
     texts: Vec<u8>,
     ends: Vec<usize>,
@@ -24,12 +30,12 @@ impl<K: Copy + Eq + Ord + Hash + std::fmt::LowerHex> Interner<K> {
 
     /// The number of `id`, whose key is `key`.
     pub(crate) fn intern(&mut self, id: &str, key: K) -> Result<u32, DataError> {
-        if let Some(&number) = self.numbers.get(&key) {
-            let known = self.text(number);
-            if known != id {
+        let check = xxh3_64_with_seed(id.as_bytes(), CHECK_SEED);
+        if let Some(&(number, known)) = self.numbers.get(&key) {
+            if known != check {
                 return Err(DataError::KeyCollision {
                     kind: self.kind,
-                    first: known.to_owned(),
+                    first: self.text(number).to_owned(),
                     second: id.to_owned(),
                     key: format!("{key:x}"),
                 });
@@ -43,11 +49,16 @@ impl<K: Copy + Eq + Ord + Hash + std::fmt::LowerHex> Interner<K> {
             got: self.keys.len() as u64 + 1,
             limit: u64::from(u32::MAX - 1),
         })?;
-        self.numbers.insert(key, number);
+        self.numbers.insert(key, (number, check));
         self.keys.push(key);
         self.texts.extend_from_slice(id.as_bytes());
         self.ends.push(self.texts.len());
         Ok(number)
+    }
+
+    /// The number of a key met before.
+    pub(crate) fn number(&self, key: K) -> Option<u32> {
+        self.numbers.get(&key).map(|&(number, _)| number)
     }
 
     pub(crate) fn len(&self) -> usize {

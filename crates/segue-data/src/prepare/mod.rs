@@ -15,6 +15,7 @@
 //! the result (ids, item statistics); every other step has a fixed budget and makes more passes.
 //! A listener's own events are held together while they are folded.
 
+mod aggregate;
 mod base;
 mod bucket;
 mod intern;
@@ -38,7 +39,6 @@ use self::resolve::Resolved;
 use self::scan::{Rejects, Scan};
 use self::write::{ExampleSpill, Files, PlayFiles};
 use crate::aggregate::Aggregate;
-use crate::aggregates::co_listens;
 use crate::aggregates::item_stats::ItemStatistics;
 use crate::aggregates::market_plays::MarketPlays;
 use crate::enrich::Enricher;
@@ -48,9 +48,7 @@ use crate::features::FeatureSchema;
 use crate::folds::FoldStates;
 use crate::log::{LogReader, LogRow, N_BUCKETS, PartInfo, Table};
 use crate::progress::Progress;
-use crate::sequences::Sequences;
-use crate::snapshot::column::Column;
-use crate::snapshot::{FORMAT, Manifest, example_files, table_file, tables};
+use crate::snapshot::{FORMAT, Manifest, example_files, table_file};
 
 /// Settings of [`prepare`].
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -356,8 +354,14 @@ impl<'a> Run<'a> {
         };
         left.finish(dir, n_users, &meta, &facts, &mut files)?;
 
-        let (stats, markets) =
-            self.phase("aggregate", 4, |p| aggregate(dir, &resolved, has_listened_ms, p, &mut files))?;
+        let earlier = base.map(|b| b.user_rows(&resolved));
+        let earlier = base.zip(earlier.as_deref()).and_then(|(base, users)| {
+            let is_same = base.snapshot.manifest().has_listened_ms == has_listened_ms;
+            is_same.then(|| base.tables(&resolved, &base_items, users))
+        });
+        let (stats, markets) = self.phase("aggregate", 3, |p| {
+            aggregate::write(dir, &resolved, has_listened_ms, earlier.as_ref(), p, &mut files)
+        })?;
         let n_examples = self.phase("write", 1, |_| {
             let n = examples.finish(dir, &resolved, &stats, &schema, &mut files)?;
             let n = n + match base {
@@ -490,8 +494,12 @@ fn keep_examples(home: &Path, base: &Base, dir: &Path, files: &mut Files) -> Res
         }
         write::folder(&dir.join("examples"))?;
         let to = dir.join(name);
-        std::fs::copy(from.join(name), &to).map_err(DataError::io(&to))?;
-        std::fs::File::open(&to).and_then(|f| f.sync_all()).map_err(DataError::io(&to))?;
+        // Files of a snapshot never change, so two snapshots may share one. Not every file system
+        // can; then it is copied.
+        if std::fs::hard_link(from.join(name), &to).is_err() {
+            std::fs::copy(from.join(name), &to).map_err(DataError::io(&to))?;
+            std::fs::File::open(&to).and_then(|f| f.sync_all()).map_err(DataError::io(&to))?;
+        }
         n_rows += example_files::n_rows(&to)?;
         files.insert(name.clone(), entry.clone());
     }
@@ -583,49 +591,12 @@ fn resolve(
     let ids = scan.items.lock().unwrap_or_else(PoisonError::into_inner);
     let is_item = scan.is_item.lock().unwrap_or_else(PoisonError::into_inner);
     let user_ids = scan.users.lock().unwrap_or_else(PoisonError::into_inner);
-    let resolved = Resolved::new(&ids, &is_item, &items, &user_ids, &users)?;
-    let facts = base::facts_hashes(&resolved.item_keys, &items);
+    let facts = base::FactHashes::new(&items);
+    let resolved = Resolved::new(&ids, &is_item, items, &user_ids, users);
+    let facts = facts.of(&resolved.item_keys);
     Ok((resolved, profiles, facts))
 }
 
 fn all<R: LogRow>(log: &LogReader) -> Result<Vec<R>, DataError> {
     Ok(log.rows::<R>(None)?.collect::<Result<Vec<_>, _>>()?)
-}
-
-/// Sums over the packed plays, written as they are done.
-fn aggregate(
-    dir: &Path,
-    resolved: &Resolved,
-    has_listened_ms: bool,
-    progress: &dyn Progress,
-    files: &mut Files,
-) -> Result<(crate::snapshot::StatColumns, Vec<String>), DataError> {
-    let offsets: Column<u64> = write::map(dir, "plays/offsets.u64")?;
-    let item: Column<u32> = write::map(dir, "plays/item.u32")?;
-    let action: Column<u8> = write::map(dir, "plays/action.u8")?;
-    let occurred_at: Column<i64> = write::map(dir, "plays/occurred_at.i64")?;
-    let known_at: Column<i64> = write::map(dir, "plays/known_at.i64")?;
-    let session: Column<u32> = write::map(dir, "plays/session.u32")?;
-    let listened: Column<u32> = write::map(dir, "plays/listened_ms.u32")?;
-    let listened: &[u32] = if has_listened_ms { &listened } else { &[] };
-    let plays = Sequences {
-        offsets: &offsets,
-        item: &item,
-        action: &action,
-        occurred_at: &occurred_at,
-        known_at: &known_at,
-        session: &session,
-        n_items: resolved.items.len() as u32,
-    };
-    write::interactions(dir, &tables::interactions(plays, listened), files)?;
-    progress.advance(1);
-    let stats = tables::stats(plays, listened)?;
-    write::stats(dir, &stats, files)?;
-    progress.advance(1);
-    let markets = tables::markets(plays, &resolved.markets, &resolved.market_of);
-    write::markets(dir, &markets, files)?;
-    progress.advance(1);
-    write::co_listens(dir, &co_listens::top(plays), files)?;
-    progress.advance(1);
-    Ok((stats, markets.names))
 }

@@ -1,12 +1,9 @@
 //! Between the passes: numbers become rows in key order, and facts become arrays by row.
 
-use std::collections::HashMap;
-
 use segue_types::{Item, ItemKey, TimestampMs, User, UserKey};
 
 use super::intern::Interner;
 use crate::catalogue::{Catalogue, ItemCatalogue, ItemFacts};
-use crate::error::DataError;
 
 /// Items, users and their rows in one run.
 #[derive(Debug)]
@@ -33,33 +30,34 @@ pub(crate) struct Resolved {
     pub(crate) market_of: Vec<u32>,
 }
 
-/// The latest of the rows of each id that hold before `until`.
-fn latest<T: Clone>(
-    rows: &[T],
-    id: impl Fn(&T) -> &str,
+/// The latest of the rows of each number, and whether a number's facts depend on the moment.
+fn latest<T>(
+    n: usize,
+    rows: Vec<T>,
+    number: impl Fn(&T) -> Option<u32>,
     valid_from: impl Fn(&T) -> Option<TimestampMs>,
-) -> HashMap<String, T> {
-    let mut out: HashMap<String, T> = HashMap::with_capacity(rows.len());
+) -> (Vec<Option<T>>, Vec<bool>) {
+    let mut out: Vec<Option<T>> = std::iter::repeat_with(|| None).take(n).collect();
+    let mut is_moving = vec![false; n];
     for row in rows {
-        match out.get_mut(id(row)) {
-            Some(known) if valid_from(known) > valid_from(row) => {}
-            Some(known) => *known = row.clone(),
-            None => {
-                out.insert(id(row).to_owned(), row.clone());
-            }
+        let Some(number) = number(&row) else { continue };
+        let at = number as usize;
+        is_moving[at] |= out[at].is_some() || valid_from(&row).is_some();
+        if out[at].as_ref().is_none_or(|known| valid_from(known) <= valid_from(&row)) {
+            out[at] = Some(row);
         }
     }
-    out
+    (out, is_moving)
 }
 
 impl Resolved {
     pub(crate) fn new(
         ids: &Interner<u64>,
         is_item: &[bool],
-        item_rows: &[Item],
+        item_rows: Vec<Item>,
         user_ids: &Interner<u128>,
-        user_rows: &[User],
-    ) -> Result<Self, DataError> {
+        user_rows: Vec<User>,
+    ) -> Self {
         let item = |n: u32| is_item.get(n as usize).copied().unwrap_or(false);
         let order = ids.by_key(item);
         let others = ids.by_key(|n| !item(n));
@@ -68,38 +66,36 @@ impl Resolved {
             target_of[number as usize] = target as u32;
         }
         let target_keys: Vec<u64> = order.iter().chain(&others).map(|&n| ids.key(n)).collect();
-        let mut known = latest(item_rows, |i| &i.item_id, |i| i.valid_from);
+        let number = |i: &Item| ids.number(ItemKey::of(&i.item_id).0);
+        let mut n_rows = vec![0_u32; ids.len()];
+        for n in item_rows.iter().filter_map(number) {
+            n_rows[n as usize] += 1;
+        }
+        let changes = |i: &&Item| i.valid_from.is_some() || number(i).is_some_and(|n| n_rows[n as usize] > 1);
+        let catalogue = ItemCatalogue::from_items(item_rows.iter().filter(changes));
+        let (mut known, moves) = latest(ids.len(), item_rows, number, |i| i.valid_from);
         let items: Vec<Item> = order
             .iter()
-            .map(|&n| known.remove(ids.text(n)).unwrap_or_else(|| Item::new(ids.text(n))))
+            .map(|&n| known[n as usize].take().unwrap_or_else(|| Item::new(ids.text(n))))
             .collect();
-        let mut n_rows: HashMap<&str, (u32, bool)> = HashMap::new();
-        for row in item_rows {
-            let entry = n_rows.entry(&row.item_id).or_default();
-            entry.0 += 1;
-            entry.1 |= row.valid_from.is_some();
-        }
-        let catalogue = ItemCatalogue::from_items(item_rows);
-        let mut moving = vec![false; target_keys.len()];
-        for (target, item) in items.iter().enumerate() {
-            moving[target] = n_rows.get(item.item_id.as_str()).is_some_and(|&(n, dated)| n > 1 || dated);
-        }
         // Followed artists may have facts without being items of this snapshot only if they are in
         // the items table, and then they are items. Others have none.
-        let facts =
-            target_keys.iter().map(|&key| catalogue.facts(ItemKey(key), TimestampMs(i64::MAX))).collect();
+        let mut facts: Vec<ItemFacts> = items.iter().map(ItemFacts::of).collect();
+        facts.resize(target_keys.len(), ItemFacts::default());
+        let moving = order.iter().chain(&others).map(|&n| moves[n as usize]).collect();
 
         let user_order = user_ids.by_key(|_| true);
         let mut user_row = vec![0; user_ids.len()];
         for (row, &number) in user_order.iter().enumerate() {
             user_row[number as usize] = row as u32;
         }
-        let mut known = latest(user_rows, |u| &u.user_id, |u| u.valid_from);
+        let number = |u: &User| user_ids.number(UserKey::of(&u.user_id).0);
+        let (mut known, _) = latest(user_ids.len(), user_rows, number, |u| u.valid_from);
         let users: Vec<User> = user_order
             .iter()
             .map(|&n| {
-                let id = user_ids.text(n);
-                known.remove(id).unwrap_or_else(|| User { user_id: id.to_owned(), ..User::default() })
+                let new = || User { user_id: user_ids.text(n).to_owned(), ..User::default() };
+                known[n as usize].take().unwrap_or_else(new)
             })
             .collect();
         let mut markets: Vec<String> = users.iter().map(|u| u.market.clone().unwrap_or_default()).collect();
@@ -112,7 +108,7 @@ impl Resolved {
                 markets.partition_point(|m| m.as_str() < name) as u32
             })
             .collect();
-        Ok(Self {
+        Self {
             item_keys: target_keys[..items.len()].to_vec(),
             items,
             target_of,
@@ -125,7 +121,7 @@ impl Resolved {
             user_row,
             markets,
             market_of,
-        })
+        }
     }
 
     /// Facts of a target at a moment.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::{Array, AsArray, DictionaryArray, RecordBatch, StringArray, TimestampMillisecondArray};
@@ -232,14 +233,20 @@ impl Scan {
         lock(&self.users).intern(id, UserKey::of(id).0)
     }
 
-    /// Spreads all rows of `parts`, in parallel.
+    /// Spreads all rows of `parts`, several at a time.
     pub(crate) fn run(&self, parts: &[PartInfo], progress: &dyn Progress) -> Result<Scanned, DataError> {
-        let all: Vec<Scanned> = parts
-            .par_iter()
-            .map(|part| {
-                let scanned = self.part(part)?;
-                progress.advance(1);
-                Ok(scanned)
+        // Parts are taken in order, so that what a bucket receives is nearly in order, too.
+        let next = AtomicUsize::new(0);
+        let all: Vec<Scanned> = (0..rayon::current_num_threads())
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|_| {
+                let mut sum = Scanned::default();
+                while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    self.part(part, &mut sum)?;
+                    progress.advance(1);
+                }
+                Ok(sum)
             })
             .collect::<Result<_, DataError>>()?;
         let mut sum = Scanned::default();
@@ -254,7 +261,7 @@ impl Scan {
         Ok(sum)
     }
 
-    fn part(&self, part: &PartInfo) -> Result<Scanned, DataError> {
+    fn part(&self, part: &PartInfo, out: &mut Scanned) -> Result<(), DataError> {
         let columns: &[&'static str] = match part.table {
             Table::Plays => &[
                 s::USER_ID,
@@ -296,10 +303,9 @@ impl Scan {
                 s::POSITION,
                 s::PREFIX_PROPENSITY,
             ],
-            _ => return Ok(Scanned::default()),
+            _ => return Ok(()),
         };
         let options = ScanOptions { columns: Some(columns.to_vec()), ..ScanOptions::default() };
-        let mut out = Scanned::default();
         let mut buffers = Buffers::new(self);
         for batch in part.open(&options)? {
             let batch = batch?;
@@ -310,8 +316,7 @@ impl Scan {
             };
             *out.rows.entry((part.table, part.day.unwrap_or_default())).or_default() += n;
         }
-        buffers.flush()?;
-        Ok(out)
+        buffers.flush()
     }
 
     fn events(

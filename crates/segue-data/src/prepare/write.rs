@@ -130,12 +130,44 @@ impl PlayFiles {
     }
 }
 
-pub(crate) fn interactions(dir: &Path, t: &InteractionColumns, files: &mut Files) -> Result<(), DataError> {
-    folder(&dir.join("interactions"))?;
-    column(dir, "interactions/offsets.u64", &t.offsets, files)?;
-    column(dir, "interactions/item.u32", &t.item, files)?;
-    column(dir, "interactions/counts.u32x4", &t.counts, files)?;
-    column(dir, "interactions/last_played_at.i64", &t.last_played_at, files)
+/// Receives interactions of consecutive users.
+pub(crate) struct InteractionFiles {
+    offsets: Vec<u64>,
+    item: ColumnWriter<u32>,
+    counts: ColumnWriter<[u32; 4]>,
+    last_played_at: ColumnWriter<i64>,
+}
+
+impl InteractionFiles {
+    pub(crate) fn create(dir: &Path) -> Result<Self, DataError> {
+        folder(&dir.join("interactions"))?;
+        Ok(Self {
+            offsets: vec![0],
+            item: ColumnWriter::create(&dir.join("interactions/item.u32"))?,
+            counts: ColumnWriter::create(&dir.join("interactions/counts.u32x4"))?,
+            last_played_at: ColumnWriter::create(&dir.join("interactions/last_played_at.i64"))?,
+        })
+    }
+
+    pub(crate) fn push(&mut self, t: &InteractionColumns) -> Result<(), DataError> {
+        let base = self.offsets[self.offsets.len() - 1];
+        self.offsets.extend(t.offsets[1..].iter().map(|end| base + end));
+        self.item.write(&t.item)?;
+        self.counts.write(&t.counts)?;
+        self.last_played_at.write(&t.last_played_at)
+    }
+
+    pub(crate) fn finish(self, dir: &Path, files: &mut Files) -> Result<(), DataError> {
+        column(dir, "interactions/offsets.u64", &self.offsets, files)?;
+        for (name, entry) in [
+            ("interactions/item.u32", self.item.finish()?),
+            ("interactions/counts.u32x4", self.counts.finish()?),
+            ("interactions/last_played_at.i64", self.last_played_at.finish()?),
+        ] {
+            files.insert(name.to_owned(), entry);
+        }
+        Ok(())
+    }
 }
 
 pub(crate) fn stats(dir: &Path, t: &StatColumns, files: &mut Files) -> Result<(), DataError> {
@@ -165,6 +197,37 @@ pub(crate) fn co_listens(dir: &Path, t: &CoListenColumns, files: &mut Files) -> 
 /// Maps a column just written.
 pub(crate) fn map<T: Pod>(dir: &Path, name: &str) -> Result<Column<T>, DataError> {
     Column::open(&dir.join(name))
+}
+
+/// Appends floats most of which are 0 or missing: per 32 of them two masks, then the others.
+fn put_sparse(values: &[f32], out: &mut Vec<u8>) {
+    for chunk in values.chunks(32) {
+        let is =
+            |bits: u32| chunk.iter().rev().fold(0_u32, |mask, v| mask << 1 | u32::from(v.to_bits() == bits));
+        let (zero, missing) = (is(0), is(f32::NAN.to_bits()));
+        out.put_u32(zero);
+        out.put_u32(missing);
+        for (i, v) in chunk.iter().enumerate() {
+            if (zero | missing) >> i & 1 == 0 {
+                out.put_u32(v.to_bits());
+            }
+        }
+    }
+}
+
+/// Reads what [`put_sparse`] wrote.
+fn take_sparse(t: &mut Take<'_>, values: &mut [f32]) -> Option<()> {
+    for chunk in values.chunks_mut(32) {
+        let (zero, missing) = (t.u32()?, t.u32()?);
+        for (i, v) in chunk.iter_mut().enumerate() {
+            *v = match (zero >> i & 1, missing >> i & 1) {
+                (0, 0) => f32::from_bits(t.u32()?),
+                (1, 0) => 0.0,
+                _ => f32::NAN,
+            };
+        }
+    }
+    Some(())
 }
 
 /// Training rows waiting by day, spilled to files.
@@ -206,9 +269,8 @@ impl ExampleSpill {
             out.put_u32(rows.position[row]);
             out.put_u64(rows.prefix_propensity[row].to_bits());
             let values = &rows.values[row * self.n_features..(row + 1) * self.n_features];
-            for v in rows.labels[row].iter().chain(values) {
-                out.put_u32(v.to_bits());
-            }
+            put_sparse(&rows.labels[row], out);
+            put_sparse(values, out);
             self.n_bytes += out.len() - before;
         }
         if self.n_bytes >= SPILL_BYTES { self.flush() } else { Ok(()) }
@@ -267,12 +329,12 @@ impl ExampleSpill {
             out.item.push(t.u32()?);
             out.position.push(t.u32()?);
             out.prefix_propensity.push(f64::from_bits(t.u64()?));
-            for label in &mut out.labels {
-                label.push(f32::from_bits(t.u32()?));
-            }
-            for _ in 0..self.n_features {
-                out.values.push(f32::from_bits(t.u32()?));
-            }
+            let mut labels = [0.0; 3];
+            take_sparse(&mut t, &mut labels)?;
+            out.labels.iter_mut().zip(labels).for_each(|(column, label)| column.push(label));
+            let from = out.values.len();
+            out.values.resize(from + self.n_features, 0.0);
+            take_sparse(&mut t, &mut out.values[from..])?;
         }
         Some(out)
     }
@@ -287,4 +349,27 @@ fn fill(mut rows: Examples, resolved: &Resolved, stats: &StatColumns, schema: &F
         schema.fill_item(known, &resolved.facts(item, as_of), as_of, values);
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn sparse_floats_come_back_bit_for_bit(
+            values in prop::collection::vec(prop_oneof![Just(0_u32), Just(f32::NAN.to_bits()), any::<u32>()], 0..80),
+        ) {
+            let values: Vec<f32> = values.into_iter().map(f32::from_bits).collect();
+            let mut bytes = Vec::new();
+            put_sparse(&values, &mut bytes);
+            let mut back = vec![1.0; values.len()];
+            let mut t = Take(&bytes);
+            prop_assert_eq!(take_sparse(&mut t, &mut back), Some(()));
+            prop_assert_eq!(t.end(), Some(()));
+            let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            prop_assert_eq!(bits(&back), bits(&values));
+        }
+    }
 }

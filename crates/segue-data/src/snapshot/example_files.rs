@@ -15,7 +15,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::Manifest;
 use super::column::FileEntry;
-use super::table_file::{parquet_error, properties};
+use super::table_file::{float_properties, parquet_error};
 use crate::error::DataError;
 use crate::examples::{Examples, HEADS};
 
@@ -51,8 +51,8 @@ pub(crate) fn write(
     let schema = schema(&rows.feature_names);
     let file = File::create(path).map_err(DataError::io(path))?;
     let sync = file.try_clone().map_err(DataError::io(path))?;
-    let mut writer =
-        ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties())).map_err(parquet_error(path))?;
+    let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(float_properties()))
+        .map_err(parquet_error(path))?;
     let n_features = rows.feature_names.len();
     for from in (0..rows.len()).step_by(BATCH_ROWS) {
         let range = from..(from + BATCH_ROWS).min(rows.len());

@@ -83,6 +83,7 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
     let market_of: Vec<u32> =
         users.iter().map(|u| market_names.partition_point(|m| *m < market(u)) as u32).collect();
     let from = if examples.is_empty() { ExamplesFrom::Nothing } else { ExamplesFrom::Impressions };
+    let (stats, markets) = tables::by_item(seq.view(), &[], &market_names, &market_of, None)?;
     let range = |(&a, &b): (&i64, &i64)| (TimestampMs(a), TimestampMs(b));
     Ok(Snapshot {
         manifest: Manifest {
@@ -97,9 +98,9 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
         item_keys: Column::Owned(items.iter().map(|i| ItemKey::of(&i.item_id).0).collect()),
         user_keys: Column::Owned(users.iter().map(|u| UserKey::of(&u.user_id).0).collect()),
         profiles: profile_rows,
-        interactions: tables::interactions(seq.view(), &[]),
-        stats: tables::stats(seq.view(), &[])?,
-        markets: tables::markets(seq.view(), &market_names, &market_of),
+        interactions: tables::interactions(seq.view(), &[], None, 0..seq.view().n_users()),
+        stats,
+        markets,
         co_listens: co_listens::top(seq.view()),
         states: StateColumns::default(),
         examples: ExampleStore::Owned(from, Box::new(examples)),

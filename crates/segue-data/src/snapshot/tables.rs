@@ -1,129 +1,295 @@
 //! Tables derived from the packed sequences: interactions, item statistics, plays by market.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use rayon::prelude::*;
-use segue_types::Day;
+use segue_types::{Day, TimestampMs};
 
 use super::column::Column;
-use super::{InteractionColumns, MarketColumns, StatColumns, action_counts};
-use crate::aggregate::{self, Key};
+use super::{InteractionColumns, MarketColumns, StatColumns, action_counts, csr};
+use crate::aggregate::{ByItem, PLAYS_PER_PASS, Pass, Sum};
 use crate::aggregates::item_stats::{ItemStatistics, ItemStats};
 use crate::aggregates::market_plays::MarketPlays;
 use crate::error::DataError;
 use crate::sequences::Sequences;
 
-/// One row per user and item they played.
-pub(crate) fn interactions(plays: Sequences<'_>, listened_ms: &[u32]) -> InteractionColumns {
-    let n_users = plays.n_users();
-    type Part = (Vec<u64>, Vec<u32>, Vec<[u32; 4]>, Vec<i64>);
-    let parts: Vec<Part> = (0..n_users.div_ceil(256))
+/// An earlier snapshot whose tables hold through a day: later days alone are summed.
+#[derive(Debug)]
+pub(crate) struct Earlier<'a> {
+    pub(crate) plays: Sequences<'a>,
+    pub(crate) interactions: &'a InteractionColumns,
+    pub(crate) stats: &'a StatColumns,
+    pub(crate) markets: &'a MarketColumns,
+    /// Whether a listener it knows has another market by now.
+    pub(crate) has_moved_listeners: bool,
+    /// Its item rows → rows here. Both ascend by key, so order is kept.
+    pub(crate) item_of: &'a [u32],
+    /// User rows here → its user rows, [`NO_ROW`] if new.
+    pub(crate) user_before: &'a [u32],
+    /// The last day that is final.
+    pub(crate) through: Day,
+}
+
+/// A user or item that the earlier snapshot does not have.
+pub(crate) const NO_ROW: u32 = u32::MAX;
+
+/// Interactions of consecutive users; `offsets` begins at 0.
+pub(crate) fn interactions(
+    plays: Sequences<'_>,
+    listened_ms: &[u32],
+    earlier: Option<&Earlier<'_>>,
+    users: Range<usize>,
+) -> InteractionColumns {
+    const USERS_PER_TASK: usize = 256;
+    let tasks: Vec<Interactions> = (0..users.len().div_ceil(USERS_PER_TASK))
         .into_par_iter()
-        .map(|chunk| {
-            let (mut ends, mut item, mut counts, mut last) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-            let mut order: Vec<(u32, u32)> = Vec::new();
-            for user in chunk * 256..(chunk * 256 + 256).min(n_users) {
-                let s = plays.user(user);
-                let heard = listened_ms.get(plays.offsets[user] as usize..).unwrap_or(&[]);
-                order.clear();
-                order.extend(s.item.iter().enumerate().map(|(i, &item)| (item, i as u32)));
-                order.sort_unstable();
-                for same in order.chunk_by(|a, b| a.0 == b.0) {
-                    let (mut sums, mut at) = ([0_u32; 4], i64::MIN);
-                    for &(_, i) in same {
-                        let i = i as usize;
-                        let action = s.action.get(i).copied().unwrap_or(0);
-                        let add = action_counts(action, heard.get(i).copied().unwrap_or(u32::MAX));
-                        for (sum, n) in sums.iter_mut().zip(add) {
-                            *sum = sum.saturating_add(n);
-                        }
-                        at = at.max(s.occurred_at.get(i).copied().unwrap_or(0));
-                    }
-                    item.push(same[0].0);
-                    counts.push(sums);
-                    last.push(at);
+        .map(|task| {
+            let mut out = Interactions::default();
+            let from = users.start + task * USERS_PER_TASK;
+            for user in from..(from + USERS_PER_TASK).min(users.end) {
+                match earlier.and_then(|e| e.unchanged(plays, user).map(|row| (e, row))) {
+                    Some((earlier, row)) => out.copy(earlier, row),
+                    None => out.count(plays, listened_ms, user),
                 }
-                ends.push(item.len() as u64);
             }
-            (ends, item, counts, last)
+            out
         })
         .collect();
-    let (mut offsets, mut item, mut counts, mut last) = (vec![0], Vec::new(), Vec::new(), Vec::new());
-    for (ends, i, c, l) in parts {
-        let base = item.len() as u64;
-        offsets.extend(ends.iter().map(|end| base + end));
-        item.extend(i);
-        counts.extend(c);
-        last.extend(l);
+    let (mut offsets, mut all) = (vec![0], Interactions::default());
+    for t in tasks {
+        let base = all.item.len() as u64;
+        offsets.extend(t.ends.iter().map(|end| base + end));
+        all.item.extend(t.item);
+        all.counts.extend(t.counts);
+        all.last_played_at.extend(t.last_played_at);
     }
     InteractionColumns {
         offsets: Column::Owned(offsets),
-        item: Column::Owned(item),
-        counts: Column::Owned(counts),
-        last_played_at: Column::Owned(last),
+        item: Column::Owned(all.item),
+        counts: Column::Owned(all.counts),
+        last_played_at: Column::Owned(all.last_played_at),
     }
 }
 
-/// Cumulative statistics by item, then day.
-pub(crate) fn stats(plays: Sequences<'_>, listened_ms: &[u32]) -> Result<StatColumns, DataError> {
-    let (mut day, mut counts, mut decayed) = (Vec::new(), Vec::new(), Vec::new());
-    let mut offsets = vec![0_u64; plays.n_items as usize + 1];
-    let mut sum: Option<(u32, ItemStats)> = None;
-    let mut overflow = None;
-    aggregate::sum(&ItemStatistics, plays, listened_ms, &[], |key: Key, add| {
-        let so_far = match sum {
-            Some((item, stats)) if item == key.item => stats,
-            _ => ItemStats { day: key.day, ..ItemStats::default() },
-        };
-        let Some(s) = so_far.with_day(key.day, &add) else {
-            overflow = Some(key.item);
-            return;
-        };
-        sum = Some((key.item, s));
-        day.push(s.day.0);
-        counts.push([s.plays, s.timed_plays, s.streams, s.completions, s.skips, s.listener_days]);
-        decayed.push(s.plays_decayed);
-        offsets[key.item as usize + 1] = day.len() as u64;
-    });
-    if overflow.is_some() {
-        let limit = u64::from(u32::MAX);
-        return Err(DataError::TooMany { what: "plays of one item", got: limit + 1, limit });
+impl Earlier<'_> {
+    /// The earlier row of a user whose plays are all in it and final.
+    fn unchanged(&self, plays: Sequences<'_>, user: usize) -> Option<u32> {
+        let row = self.user_before.get(user).copied().filter(|&row| row != NO_ROW)?;
+        let before = self.plays.user(row as usize);
+        let is_final = before.known_at.last().is_none_or(|&at| TimestampMs(at).day() <= self.through);
+        (is_final && before.len() == plays.user(user).len()).then_some(row)
     }
-    for i in 1..offsets.len() {
-        offsets[i] = offsets[i].max(offsets[i - 1]);
-    }
-    Ok(StatColumns {
-        offsets: Column::Owned(offsets),
-        day: Column::Owned(day),
-        counts: Column::Owned(counts),
-        decayed: Column::Owned(decayed),
-    })
 }
 
-/// Plays by market, then day, then item. Markets without plays are left out.
-pub(crate) fn markets(plays: Sequences<'_>, names: &[String], market_of: &[u32]) -> MarketColumns {
-    let mut sums: Vec<(u32, Day, u32, u32)> = Vec::new();
-    aggregate::sum(&MarketPlays, plays, &[], market_of, |key: Key, [n]| {
-        sums.push((key.other, key.day, key.item, n));
-    });
-    sums.par_sort_unstable();
-    let mut out = (Vec::new(), vec![0_u64], Vec::new(), vec![0_u64]);
-    let (kept, day_offsets, day, item_offsets) = (&mut out.0, &mut out.1, &mut out.2, &mut out.3);
-    let mut n = 0_u64;
-    for market in sums.chunk_by(|a, b| a.0 == b.0) {
-        for of_day in market.chunk_by(|a, b| a.1 == b.1) {
-            n += of_day.len() as u64;
-            day.push(of_day[0].1.0);
-            item_offsets.push(n);
+/// Interactions as they are gathered.
+#[derive(Default)]
+struct Interactions {
+    ends: Vec<u64>,
+    item: Vec<u32>,
+    counts: Vec<[u32; 4]>,
+    last_played_at: Vec<i64>,
+    /// Item and place of each play, packed so that they sort as one number.
+    order: Vec<u64>,
+}
+
+impl Interactions {
+    fn copy(&mut self, earlier: &Earlier<'_>, row: u32) {
+        let t = earlier.interactions;
+        let range = csr(&t.offsets, row, &t.item);
+        self.item.extend(t.item[range.clone()].iter().map(|&item| earlier.item_of[item as usize]));
+        self.counts.extend_from_slice(&t.counts[range.clone()]);
+        self.last_played_at.extend_from_slice(&t.last_played_at[range]);
+        self.ends.push(self.item.len() as u64);
+    }
+
+    fn count(&mut self, plays: Sequences<'_>, listened_ms: &[u32], user: usize) {
+        let s = plays.user(user);
+        let heard = listened_ms.get(plays.offsets[user] as usize..).unwrap_or(&[]);
+        self.order.clear();
+        self.order.extend(s.item.iter().enumerate().map(|(i, &item)| u64::from(item) << 32 | i as u64));
+        self.order.sort_unstable();
+        for same in self.order.chunk_by(|a, b| a >> 32 == b >> 32) {
+            let (mut sums, mut at) = ([0_u32; 4], i64::MIN);
+            for &packed in same {
+                let i = packed as u32 as usize;
+                let action = s.action.get(i).copied().unwrap_or(0);
+                let add = action_counts(action, heard.get(i).copied().unwrap_or(u32::MAX));
+                for (sum, n) in sums.iter_mut().zip(add) {
+                    *sum = sum.saturating_add(n);
+                }
+                at = at.max(s.occurred_at.get(i).copied().unwrap_or(0));
+            }
+            self.item.push((same[0] >> 32) as u32);
+            self.counts.push(sums);
+            self.last_played_at.push(at);
         }
-        kept.push(names.get(market[0].0 as usize).cloned().unwrap_or_default());
-        day_offsets.push(day.len() as u64);
+        self.ends.push(self.item.len() as u64);
     }
-    let (names, day_offsets, day, item_offsets) = out;
-    MarketColumns {
-        names,
-        day_offsets: Column::Owned(day_offsets),
-        day: Column::Owned(day),
-        item_offsets: Column::Owned(item_offsets),
-        item: Column::Owned(sums.iter().map(|s| s.2).collect()),
-        plays: Column::Owned(sums.iter().map(|s| s.3).collect()),
+}
+
+/// Cumulative statistics by item, then day, and plays by market, then day, then item.
+/// `names` are the markets, ascending; those without plays are left out.
+pub(crate) fn by_item(
+    plays: Sequences<'_>,
+    listened_ms: &[u32],
+    names: &[String],
+    market_of: &[u32],
+    earlier: Option<&Earlier<'_>>,
+) -> Result<(StatColumns, MarketColumns), DataError> {
+    let all = Day(i32::MIN);
+    let known_markets = earlier.filter(|e| !e.has_moved_listeners);
+    let mut stats = Stats::new(earlier, plays.n_items);
+    let mut markets = Markets::default();
+    let after = earlier.map_or(all, |e| e.through);
+    for pass in ByItem::new(plays, listened_ms, market_of, after, PLAYS_PER_PASS).passes() {
+        stats.add(&pass)?;
+        if known_markets.is_some() || earlier.is_none() {
+            markets.add(&pass);
+        }
+    }
+    if known_markets.is_none() && earlier.is_some() {
+        for pass in ByItem::new(plays, listened_ms, market_of, all, PLAYS_PER_PASS).passes() {
+            markets.add(&pass);
+        }
+    }
+    Ok((stats.finish(), markets.finish(names, known_markets)))
+}
+
+/// Item statistics as they are gathered, items ascending.
+struct Stats<'a> {
+    offsets: Vec<u64>,
+    day: Vec<i32>,
+    counts: Vec<[u32; 6]>,
+    decayed: Vec<f32>,
+    earlier: Option<&'a Earlier<'a>>,
+    /// Item rows here → earlier rows.
+    item_before: Vec<u32>,
+}
+
+impl<'a> Stats<'a> {
+    fn new(earlier: Option<&'a Earlier<'a>>, n_items: u32) -> Self {
+        let mut item_before = Vec::new();
+        if let Some(earlier) = earlier {
+            item_before = vec![NO_ROW; n_items as usize];
+            for (row, &item) in (0..).zip(earlier.item_of) {
+                item_before[item as usize] = row;
+            }
+        }
+        Self {
+            offsets: vec![0],
+            day: Vec::new(),
+            counts: Vec::new(),
+            decayed: Vec::new(),
+            earlier,
+            item_before,
+        }
+    }
+
+    fn add(&mut self, pass: &Pass<'_>) -> Result<(), DataError> {
+        for (item, sums) in pass.items.clone().zip(pass.sum(&ItemStatistics)) {
+            let mut so_far = self.copy(item);
+            for sum in sums {
+                let limit = u64::from(u32::MAX);
+                let s = so_far.unwrap_or(ItemStats { day: sum.day, ..ItemStats::default() });
+                let s = s.with_day(sum.day, &sum.counts).ok_or(DataError::TooMany {
+                    what: "plays of one item",
+                    got: limit + 1,
+                    limit,
+                })?;
+                so_far = Some(s);
+                self.day.push(s.day.0);
+                self.counts.push([
+                    s.plays,
+                    s.timed_plays,
+                    s.streams,
+                    s.completions,
+                    s.skips,
+                    s.listener_days,
+                ]);
+                self.decayed.push(s.plays_decayed);
+            }
+            self.offsets.push(self.day.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Takes over the days of an item that are final, and returns the sums through the last.
+    fn copy(&mut self, item: u32) -> Option<ItemStats> {
+        let earlier = self.earlier?;
+        let t = earlier.stats;
+        let row = self.item_before.get(item as usize).copied().filter(|&row| row != NO_ROW)?;
+        let range = csr(&t.offsets, row, &t.day);
+        let n = t.day[range.clone()].partition_point(|&day| day <= earlier.through.0);
+        let range = range.start..range.start + n;
+        self.day.extend_from_slice(&t.day[range.clone()]);
+        self.counts.extend_from_slice(&t.counts[range.clone()]);
+        self.decayed.extend_from_slice(&t.decayed[range]);
+        t.through(row, earlier.through)
+    }
+
+    fn finish(self) -> StatColumns {
+        StatColumns {
+            offsets: Column::Owned(self.offsets),
+            day: Column::Owned(self.day),
+            counts: Column::Owned(self.counts),
+            decayed: Column::Owned(self.decayed),
+        }
+    }
+}
+
+/// Plays by market as they are gathered: by market and day, items ascending.
+#[derive(Default)]
+struct Markets {
+    plays: BTreeMap<(u32, Day), Vec<(u32, u32)>>,
+}
+
+impl Markets {
+    fn add(&mut self, pass: &Pass<'_>) {
+        for (item, sums) in pass.items.clone().zip(pass.sum(&MarketPlays)) {
+            for Sum { other, day, counts: [n] } in sums {
+                self.plays.entry((other, day)).or_default().push((item, n));
+            }
+        }
+    }
+
+    fn finish(self, names: &[String], earlier: Option<&Earlier<'_>>) -> MarketColumns {
+        let (mut kept, mut day_offsets, mut days) = (Vec::new(), vec![0_u64], Vec::new());
+        let (mut item_offsets, mut item, mut plays) = (vec![0_u64], Vec::new(), Vec::new());
+        for (market, name) in (0..).zip(names) {
+            if let Some(earlier) = earlier
+                && let Ok(row) = earlier.markets.names.binary_search(name)
+            {
+                let t = earlier.markets;
+                for i in csr(&t.day_offsets, row as u32, &t.day) {
+                    if t.day[i] > earlier.through.0 {
+                        break;
+                    }
+                    let range = csr(&t.item_offsets, i as u32, &t.item);
+                    item.extend(t.item[range.clone()].iter().map(|&item| earlier.item_of[item as usize]));
+                    plays.extend_from_slice(&t.plays[range]);
+                    days.push(t.day[i]);
+                    item_offsets.push(item.len() as u64);
+                }
+            }
+            for ((_, day), of_day) in self.plays.range((market, Day(i32::MIN))..=(market, Day(i32::MAX))) {
+                item.extend(of_day.iter().map(|e| e.0));
+                plays.extend(of_day.iter().map(|e| e.1));
+                days.push(day.0);
+                item_offsets.push(item.len() as u64);
+            }
+            if days.len() as u64 > day_offsets[day_offsets.len() - 1] {
+                kept.push(name.clone());
+                day_offsets.push(days.len() as u64);
+            }
+        }
+        MarketColumns {
+            names: kept,
+            day_offsets: Column::Owned(day_offsets),
+            day: Column::Owned(days),
+            item_offsets: Column::Owned(item_offsets),
+            item: Column::Owned(item),
+            plays: Column::Owned(plays),
+        }
     }
 }
