@@ -21,6 +21,10 @@ pub trait Model: Recommender + Sized + 'static {
     /// Whether the answer depends on the history of the query.
     const PERSONAL: bool = true;
 
+    /// Settings worth trying, as a TOML table that [`SearchSpace`](crate::SearchSpace) reads; empty if there is
+    /// nothing to tune.
+    const SEARCH: &'static str = "";
+
     /// Learns from `input`. Deterministic whatever the number of threads.
     ///
     /// # Errors
@@ -45,6 +49,8 @@ pub struct RecommenderKind {
     pub about: &'static str,
     /// Whether the answer depends on the history of the query.
     pub personal: bool,
+    /// Settings worth trying: see [`Model::SEARCH`].
+    pub search: &'static str,
     fit: FitFn,
     load: LoadFn,
     check_config: fn(&toml::Table) -> Result<serde_json::Value, ModelError>,
@@ -58,6 +64,7 @@ impl RecommenderKind {
             kind: M::KIND,
             about: M::ABOUT,
             personal: M::PERSONAL,
+            search: M::SEARCH,
             fit: |settings, input| {
                 input.check(M::KIND)?;
                 Ok(Box::new(M::fit(&parse::<M>(settings)?, input)?))

@@ -60,6 +60,12 @@ pub type CoListen = ItemModel<CoListenConfig>;
 impl ItemModelConfig for CoListenConfig {
     const KIND: &'static str = "co_listen";
     const ABOUT: &'static str = "items heard in the same sessions as the recent ones";
+    const SEARCH: &'static str = r#"
+window = { low = 1, high = 50, log = true }
+shrinkage = { low = 0.1, high = 50.0, log = true }
+neighbours = { low = 20, high = 500, log = true }
+half_life_plays = { low = 1.0, high = 50.0, log = true }
+"#;
 
     fn history(&self) -> Result<History, ModelError> {
         check_history(Self::KIND, self.max_history)?;
@@ -84,12 +90,22 @@ impl ItemModelConfig for CoListenConfig {
                 what: "plays (undated profiles have no sessions; `item_knn` takes them)",
             });
         }
-        Ok(ItemToItem::new(SessionPlays::index(input, self.targets).similarities(self)))
+        let plays = SessionPlays::index(input, self.targets);
+        let n_sessions = |item: u32| f64::from(plays.n_sessions[item as usize]);
+        let shrinkage = f64::from(self.shrinkage);
+        Ok(ItemToItem::new(plays.shared_sessions(self.window, |source, row| {
+            row.retain(|&(_, count)| count >= self.min_sessions as f32);
+            for (other, count) in &mut *row {
+                let norm = (n_sessions(source) * n_sessions(*other)).sqrt() + shrinkage;
+                *count = (f64::from(*count) / norm) as f32;
+            }
+            prune(row, self.neighbours);
+        })))
     }
 }
 
 /// Wanted plays in order, with the session each belongs to, indexed by item.
-struct SessionPlays {
+pub(super) struct SessionPlays {
     n_items: u32,
     /// `[n_plays]`.
     item: Vec<u32>,
@@ -100,11 +116,11 @@ struct SessionPlays {
     /// `[n_plays]` play indexes by item, ascending.
     play: Vec<u32>,
     /// `[n_items]` sessions with the item.
-    n_sessions: Vec<u32>,
+    pub(super) n_sessions: Vec<u32>,
 }
 
 impl SessionPlays {
-    fn index(input: &FitInput<'_>, targets: Targets) -> Self {
+    pub(super) fn index(input: &FitInput<'_>, targets: Targets) -> Self {
         let n = input.n_items() as usize;
         let (mut item, mut session) = (Vec::new(), Vec::new());
         let mut n_seen = 0_u32;
@@ -144,7 +160,13 @@ impl SessionPlays {
         Self { n_items: n as u32, item, session, offsets, play, n_sessions }
     }
 
-    fn similarities(&self, config: &CoListenConfig) -> Csr {
+    /// Sessions that each item shares with each other, at most `window` plays apart; `finish(source, row)`
+    /// turns a row of counts (columns ascend, itself excepted) into what is kept.
+    pub(super) fn shared_sessions(
+        &self,
+        window: usize,
+        finish: impl Fn(u32, &mut Vec<(u32, f32)>) + Sync + Send,
+    ) -> Csr {
         let n = self.n_items as usize;
         let scratch = || Beside { last_session: vec![0; n], count: vec![0; n], touched: Vec::new() };
         Csr::build(self.n_items, scratch, |beside, source, out| {
@@ -153,24 +175,21 @@ impl SessionPlays {
                 let session = self.session[p];
                 let (before, after) = (&self.item[..p], &self.item[p + 1..]);
                 let same = |s: &&u32| **s == session;
-                let n_before = self.session[..p].iter().rev().take(config.window).take_while(same).count();
-                let n_after = self.session[p + 1..].iter().take(config.window).take_while(same).count();
+                let n_before = self.session[..p].iter().rev().take(window).take_while(same).count();
+                let n_after = self.session[p + 1..].iter().take(window).take_while(same).count();
                 for &other in before[p - n_before..].iter().chain(&after[..n_after]) {
                     beside.heard(other, session);
                 }
             }
-            let n_source = f64::from(self.n_sessions[source as usize]);
             for other in beside.touched.drain(..) {
                 beside.last_session[other as usize] = 0;
                 let count = std::mem::take(&mut beside.count[other as usize]);
-                if other != source && count >= config.min_sessions {
-                    let n_other = f64::from(self.n_sessions[other as usize]);
-                    let norm = (n_source * n_other).sqrt() + f64::from(config.shrinkage);
-                    out.push((other, (f64::from(count) / norm) as f32));
+                if other != source {
+                    out.push((other, count as f32));
                 }
             }
             out.sort_unstable_by_key(|e| e.0);
-            prune(out, config.neighbours);
+            finish(source, out);
         })
     }
 }

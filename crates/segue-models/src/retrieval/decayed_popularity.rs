@@ -8,8 +8,7 @@
 //! the sequences are counted, without markets; undated plays and profiles are not decayed
 //! (profiles count listeners). With `until`, only whole days before it are seen.
 
-use std::collections::BTreeMap;
-
+use rayon::prelude::*;
 use segue_types::{Day, TimestampMs};
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +44,9 @@ impl Model for DecayedPopularity {
     const KIND: &'static str = "decayed_popularity";
     const ABOUT: &'static str = "what the market plays most, recent days counting more";
     const PERSONAL: bool = false;
+    const SEARCH: &'static str = r#"
+half_life_days = { low = 0.5, high = 365.0, log = true }
+"#;
 
     fn fit(config: &DecayedPopularityConfig, input: &FitInput<'_>) -> Result<Self, ModelError> {
         if !(config.half_life_days.is_finite() && config.half_life_days > 0.0) {
@@ -55,21 +57,35 @@ impl Model for DecayedPopularity {
                 rule: "it is a number of days above 0",
             });
         }
-        let (markets, counts) = count(input);
-        let last_day = counts.keys().map(|key| key.day).max().unwrap_or_default();
+        let (markets, mut rows) = rows(input);
+        // Within a market, days ascend: each sum has one order, whatever order the input had. Plays of one day
+        // are integers, whose order is nothing to a sum; rows of a snapshot are in order already.
+        let place = |row: &Row| (row.market, row.day);
+        if !rows.is_sorted_by_key(place) {
+            rows.par_sort_unstable_by_key(place);
+        }
+        let last_day = rows.iter().map(|row| row.day).max().unwrap_or_default();
         let n = input.n_items() as usize;
         let mut lists = Vec::with_capacity(markets.len() + 1);
         let mut everywhere = vec![0.0_f64; n];
         let mut here = vec![0.0_f64; n];
-        let mut rest = counts.into_iter().peekable();
+        let mut today = vec![0_u64; n];
+        let mut days = rows.chunk_by(|a, b| place(a) == place(b)).peekable();
         for market in 0..markets.len() as u32 {
             here.fill(0.0);
-            // Within a market, days ascend: each sum has one order, whatever order the input had.
-            while let Some((key, plays)) = rest.next_if(|(key, _)| key.market == market) {
-                let age_days = f64::from(last_day.0) - f64::from(key.day.0);
-                let decayed = plays as f64 * (-age_days / config.half_life_days).exp2();
-                here[key.item as usize] += decayed;
-                everywhere[key.item as usize] += decayed;
+            while let Some(day) = days.next_if(|day| day[0].market == market) {
+                for row in day {
+                    let sum = &mut today[row.item as usize];
+                    *sum = sum.saturating_add(row.plays);
+                }
+                let age_days = f64::from(last_day.0) - f64::from(day[0].day.0);
+                let weight = (-age_days / config.half_life_days).exp2();
+                for row in day {
+                    let plays = std::mem::take(&mut today[row.item as usize]);
+                    let decayed = plays as f64 * weight;
+                    here[row.item as usize] += decayed;
+                    everywhere[row.item as usize] += decayed;
+                }
             }
             lists.push(ranked(&here, config.max_items));
         }
@@ -82,48 +98,44 @@ impl Model for DecayedPopularity {
     }
 }
 
-/// Plays of an item on a day in a market; ordered by market, day, item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
+/// Plays of an item on a day in a market.
+#[derive(Debug, Clone, Copy)]
+struct Row {
     market: u32,
     day: Day,
     item: u32,
+    plays: u64,
 }
 
-/// Market names, ascending, and plays; without aggregates one nameless market.
-fn count(input: &FitInput<'_>) -> (Vec<String>, BTreeMap<Key, u64>) {
-    let mut counts = BTreeMap::new();
-    let mut add = |market, day, item, plays: u64| {
-        if plays > 0 {
-            let sum: &mut u64 = counts.entry(Key { market, day, item }).or_default();
-            *sum = sum.saturating_add(plays);
-        }
-    };
+/// Market names, ascending, and plays in any order; without aggregates one nameless market.
+fn rows(input: &FitInput<'_>) -> (Vec<String>, Vec<Row>) {
     let before = last_day(input.until);
     if let Some(daily) = input.daily.filter(|d| !d.item.is_empty()) {
-        let (names, rows) = market_rows(&daily);
-        for i in 0..daily.item.len() {
-            if daily.day[i] < before {
-                add(rows[i], daily.day[i], daily.item[i], daily.n_plays[i]);
-            }
-        }
-        return (names, counts);
+        let (names, market) = market_rows(&daily);
+        let rows = (0..daily.item.len())
+            .filter(|&i| daily.day[i] < before && daily.n_plays[i] > 0)
+            .map(|i| Row {
+                market: market[i],
+                day: daily.day[i],
+                item: daily.item[i],
+                plays: daily.n_plays[i],
+            })
+            .collect();
+        return (names, rows);
     }
+    let one = |item, day| Row { market: 0, day, item, plays: 1 };
+    let mut rows = Vec::new();
     if input.sequences.n_plays() > 0 {
         for user in input.users() {
-            for (at, &item) in user.item.iter().enumerate() {
+            rows.extend(user.item.iter().enumerate().filter_map(|(at, &item)| {
                 let day = user.known_at.get(at).map_or(Day(0), |&t| TimestampMs(t).day());
-                if day < before {
-                    add(0, day, item, 1);
-                }
-            }
+                (day < before).then(|| one(item, day))
+            }));
         }
     } else if let Some(profiles) = input.profiles {
-        for &item in profiles.item {
-            add(0, Day(0), item, 1);
-        }
+        rows.extend(profiles.item.iter().map(|&item| one(item, Day(0))));
     }
-    (vec![String::new()], counts)
+    (vec![String::new()], rows)
 }
 
 fn ranked(score: &[f64], max_items: usize) -> Vec<Scored> {
@@ -166,6 +178,9 @@ impl Recommender for DecayedPopularity {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
     use segue_data::OwnedSequences;
     use segue_types::DAY_MS;
 
@@ -201,6 +216,40 @@ mod tests {
         let model = DecayedPopularity::fit(&DecayedPopularityConfig::default(), &input).unwrap();
         assert_eq!(best(&model, Some("SE")), [(0, 8.0)]);
         assert_eq!(best(&model, Some("DE")), []);
+    }
+
+    proptest! {
+        /// The reference keeps a map, and sums each market's days in order.
+        #[test]
+        fn lists_equal_those_of_a_map_by_market_day_and_item(
+            plays in prop::collection::vec((0_i32..40, 0_u32..3, 0_u32..6, 0_u64..5), 0..60),
+            until in prop::option::of(0_i32..50),
+        ) {
+            let nothing = OwnedSequences { n_items: 6, ..OwnedSequences::default() };
+            let markets = ["b", "", "a"].map(str::to_owned);
+            let column = |f: fn(&(i32, u32, u32, u64)) -> u32| plays.iter().map(f).collect::<Vec<_>>();
+            let (market, item) = (column(|p| p.1), column(|p| p.2));
+            let day: Vec<Day> = plays.iter().map(|p| Day(p.0)).collect();
+            let n_plays: Vec<u64> = plays.iter().map(|p| p.3).collect();
+            let daily = DailyPlays { markets: &markets, day: &day, market: &market, item: &item, n_plays: &n_plays };
+            let until = until.map(|day| Day(day).start());
+            let input = FitInput { daily: Some(daily), until, ..FitInput::of(nothing.view()) };
+            let model = DecayedPopularity::fit(&DecayedPopularityConfig::default(), &input).unwrap();
+
+            let mut counts = BTreeMap::new();
+            for p in plays.iter().filter(|p| p.3 > 0 && until.is_none_or(|u| Day(p.0) < u.day())) {
+                *counts.entry((&markets[p.1 as usize], p.0, p.2)).or_insert(0) += p.3;
+            }
+            let last = counts.keys().map(|key| key.1).max().unwrap_or_default();
+            for wanted in markets.iter().map(Some).chain([None]) {
+                let mut score = [0.0_f64; 6];
+                for (key, &n) in counts.iter().filter(|(key, _)| wanted.is_none_or(|m| key.0 == m)) {
+                    score[key.2 as usize] += n as f64 * (-f64::from(last - key.1) / 14.0).exp2();
+                }
+                let want: Vec<(u32, f32)> = ranked(&score, 0).iter().map(|s| (s.item, s.score)).collect();
+                prop_assert_eq!(best(&model, wanted.map(String::as_str)), want);
+            }
+        }
     }
 
     #[test]

@@ -80,6 +80,13 @@ pub type ItemKnn = ItemModel<ItemKnnConfig>;
 impl ItemModelConfig for ItemKnnConfig {
     const KIND: &'static str = "item_knn";
     const ABOUT: &'static str = "items that the same listeners play";
+    const SEARCH: &'static str = r#"
+similarity = ["cosine", "tf_idf", "bm25"]
+tf = ["binary", "log"]
+shrinkage = { low = 0.1, high = 100.0, log = true }
+neighbours = { low = 20, high = 500, log = true }
+over = ["users", "sessions"]
+"#;
 
     fn history(&self) -> Result<History, ModelError> {
         check_history(Self::KIND, self.max_history)?;

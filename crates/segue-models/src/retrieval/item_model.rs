@@ -21,6 +21,8 @@ pub trait ItemModelConfig:
     const KIND: &'static str;
     /// See [`Model::ABOUT`].
     const ABOUT: &'static str;
+    /// See [`Model::SEARCH`].
+    const SEARCH: &'static str = "";
 
     /// How the history is weighed. Checks every setting, so that a wrong one is refused before minutes
     /// of counting, and in an artifact too.
@@ -71,6 +73,7 @@ impl<C: ItemModelConfig> Model for ItemModel<C> {
 
     const KIND: &'static str = C::KIND;
     const ABOUT: &'static str = C::ABOUT;
+    const SEARCH: &'static str = C::SEARCH;
 
     fn fit(config: &C, input: &FitInput<'_>) -> Result<Self, ModelError> {
         let history = config.history()?;

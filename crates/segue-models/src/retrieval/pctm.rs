@@ -59,6 +59,13 @@ pub type Pctm = ItemModel<PctmConfig>;
 impl ItemModelConfig for PctmConfig {
     const KIND: &'static str = "pctm";
     const ABOUT: &'static str = "smoothed pairwise transitions mixed over the history";
+    const SEARCH: &'static str = r#"
+window = { low = 1, high = 30, log = true }
+distance = [{ shape = "inv", power = 0.5 }, { shape = "inv", power = 1.0 }, { shape = "exp", base = 0.7 }, { shape = "exp", base = 0.9 }]
+tau = { low = 100.0, high = 100000.0, log = true }
+history = [{ shape = "exp", base = 0.6 }, { shape = "exp", base = 0.8 }, { shape = "exp", base = 0.95 }, { shape = "tail", head = 10, mass = 0.8, base = 0.7 }]
+popularity = { low = -0.1, high = 0.1 }
+"#;
 
     fn history(&self) -> Result<History, ModelError> {
         let range = |good, setting, value: f32, rule| check_setting(Self::KIND, good, setting, value, rule);

@@ -89,6 +89,14 @@ pub type SeqRules = ItemModel<SeqRulesConfig>;
 impl ItemModelConfig for SeqRulesConfig {
     const KIND: &'static str = "seq_rules";
     const ABOUT: &'static str = "items that followed the recent ones, by distance";
+    const SEARCH: &'static str = r#"
+steps = { low = 1, high = 30, log = true }
+step_weight = ["div", "quadratic", "log", "same"]
+prune = [0, 100, 200, 500]
+idf = [false, true]
+max_history = { low = 5, high = 50, log = true }
+history_weight = ["div", "quadratic", "log", "same"]
+"#;
 
     fn history(&self) -> Result<History, ModelError> {
         check_history(Self::KIND, self.max_history)?;

@@ -34,7 +34,7 @@ pub mod forest;
 pub mod gradient;
 mod grow;
 mod histogram;
-mod random;
+pub(crate) mod random;
 #[cfg(test)]
 mod reference;
 pub mod score;

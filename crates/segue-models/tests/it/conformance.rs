@@ -11,7 +11,7 @@ use segue_models::{
     DailyPlays, FitInput, ItemFilter, KeyedQuery, KeyedRecommender, ModelError, ModelParts, Profiles, Query,
     RECOMMENDERS, Recommender, Scored, Tensors, artifact,
 };
-use segue_types::{Action, DAY_MS, Day, ItemKey, TimestampMs};
+use segue_types::{Action, DAY_MS, Day, HOUR_MS, ItemKey, TimestampMs};
 
 const PER_COLOUR: u32 = 8;
 const N_ITEMS: u32 = 2 * PER_COLOUR;
@@ -127,6 +127,28 @@ fn ask(model: &dyn Recommender, query: &Query<'_>, k: usize, filter: &ItemFilter
     out
 }
 
+/// A query of at most eight plays, an hour apart.
+fn dated(item: &[u32]) -> Query<'_> {
+    static AT: [i64; 8] =
+        [0, HOUR_MS, 2 * HOUR_MS, 3 * HOUR_MS, 4 * HOUR_MS, 5 * HOUR_MS, 6 * HOUR_MS, 7 * HOUR_MS];
+    let at = &AT[..item.len()];
+    Query {
+        history: Sequence { item, occurred_at: at, known_at: at, ..Sequence::default() },
+        ..Query::default()
+    }
+}
+
+#[test]
+fn a_query_without_dates_is_answered_or_refused_for_that() {
+    every_model(|kind, _, model| {
+        let mut out = Vec::new();
+        match model.recommend(&Query::of_items(&[0, 5]), 5, &ItemFilter::default(), &mut out) {
+            Ok(()) => assert!(!out.is_empty(), "{kind}"),
+            Err(e) => assert!(matches!(e, ModelError::NeedsDates { .. }), "{kind}: {e}"),
+        }
+    });
+}
+
 #[test]
 fn the_item_left_out_is_the_one_right_answer() {
     let board = Board::until(N_DAYS);
@@ -173,7 +195,9 @@ fn any_query_gets_a_well_formed_answer_and_the_same_again() {
                 let allow = allow.map(|bits| [bits]);
                 let filter =
                     ItemFilter { exclude: &exclude, allow: allow.as_ref().map(<[u64; 1]>::as_slice) };
-                let history = Sequence { item: &item, ..Sequence::default() };
+                let at: Vec<i64> = (0..item.len() as i64).map(|n| n * n * 60_000).collect();
+                let history =
+                    Sequence { item: &item, occurred_at: &at, known_at: &at, ..Sequence::default() };
                 let query = Query { history, now: None, market, current };
                 let answer = ask(&*model, &query, k, &filter);
                 prop_assert_eq!(&answer, &ask(&*model, &query, k, &filter), "{}: not the same again", kind);
@@ -199,10 +223,10 @@ fn any_query_gets_a_well_formed_answer_and_the_same_again() {
 fn an_empty_history_and_k_of_zero_are_no_trouble() {
     every_model(|_, _, model| {
         ask(&*model, &Query::default(), 5, &ItemFilter::default());
-        assert!(ask(&*model, &Query::of_items(&[0, 1]), 0, &ItemFilter::default()).is_empty());
+        assert!(ask(&*model, &dated(&[0, 1]), 0, &ItemFilter::default()).is_empty());
         let all: Vec<u32> = (0..N_ITEMS).collect();
         let nothing = ItemFilter { exclude: &all, allow: None };
-        assert!(ask(&*model, &Query::of_items(&[0, 1]), 5, &nothing).is_empty());
+        assert!(ask(&*model, &dated(&[0, 1]), 5, &nothing).is_empty());
     });
 }
 
@@ -251,7 +275,7 @@ fn no_data_or_only_profiles_is_an_answer_or_a_clear_refusal() {
         for input in inputs {
             match line.fit(&toml::Table::new(), &input) {
                 Ok(model) => {
-                    ask(&*model, &Query::of_items(&[0, 0, 7]), 5, &ItemFilter::default());
+                    ask(&*model, &dated(&[0, 0, 7]), 5, &ItemFilter::default());
                 }
                 Err(ModelError::NeedsData { .. } | ModelError::NeedsDates { .. }) => {}
                 Err(e) => panic!("{}: {e}", line.kind),
@@ -296,8 +320,15 @@ fn a_saved_and_loaded_model_answers_by_key_what_the_fitted_one_answers_by_row() 
             let history = board.sequences.view().user(user);
             let want = ask(&*model, &Query { history, ..Query::default() }, 5, &ItemFilter::default());
             let keys: Vec<ItemKey> = history.item.iter().map(|&i| board.item_keys[i as usize]).collect();
-            let got =
-                loaded.recommend(&KeyedQuery { item: &keys, ..Default::default() }, 5, &[], None).unwrap();
+            let keyed = KeyedQuery {
+                item: &keys,
+                action: history.action,
+                occurred_at: history.occurred_at,
+                known_at: history.known_at,
+                session: history.session,
+                ..Default::default()
+            };
+            let got = loaded.recommend(&keyed, 5, &[], None).unwrap();
             let got: Vec<_> = got.iter().map(|s| (s.item, s.score)).collect();
             let want: Vec<_> = want.iter().map(|s| (board.item_keys[s.item as usize], s.score)).collect();
             assert_eq!(got, want, "{kind}, user {user}");
@@ -320,7 +351,7 @@ fn damaged_arrays_are_refused_or_harmless() {
                     Err(e) => panic!("{kind}, `{name}`, damage {damage}: {e}"),
                     Ok(model) => {
                         assert_ne!(damage, 0, "{kind} does not miss `{name}`");
-                        for query in [Query::default(), Query::of_items(&[0, 5, 5, 15, 900])] {
+                        for query in [Query::default(), dated(&[0, 5, 5, 15, 900])] {
                             let mut out = Vec::new();
                             model.recommend(&query, 50, &ItemFilter::default(), &mut out).unwrap();
                             assert!(out.iter().all(|s| s.score.is_finite() && s.item < model.n_items()));
