@@ -38,7 +38,7 @@ impl Meter {
 }
 
 /// Starts a new peak where Linux lets a process do so; elsewhere the peak is that of the whole run.
-fn reset_peak() {
+pub(crate) fn reset_peak() {
     // "5" resets VmHWM (proc(5), clear_refs). Failure only makes the figure an upper bound.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

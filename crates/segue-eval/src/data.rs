@@ -167,7 +167,70 @@ impl OwnedPlays {
     }
 }
 
-/// The data of one evaluation.
+impl<'a> From<Plays<'a>> for Dataset<'a> {
+    fn from(plays: Plays<'a>) -> Self {
+        Self {
+            plays,
+            user_ids: None,
+            item_ids: None,
+            test: None,
+            user_columns: &[],
+            item_columns: &[],
+            item_tags: None,
+        }
+    }
+}
+
+/// A column of facts about users or items: what a slice groups by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Column {
+    /// Its name, such as `market`.
+    pub name: String,
+    /// `[n_users]` or `[n_items]` values; absent where unknown.
+    pub values: Vec<Option<String>>,
+}
+
+/// Tags (genres, moods) of items, packed: item row `i` owns the range `offsets[i]..offsets[i + 1]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ItemTags {
+    /// `[n_items + 1]`, first 0, last `tag.len()`.
+    pub offsets: Vec<u64>,
+    /// `[n_entries]` tag numbers, each once per item, ascending.
+    pub tag: Vec<u32>,
+}
+
+impl ItemTags {
+    /// Tags from the words of each item; a word twice counts once. Numbers follow first appearance.
+    pub fn from_words<'w, W: IntoIterator<Item = &'w str>>(items: impl IntoIterator<Item = W>) -> Self {
+        let mut numbers = std::collections::HashMap::new();
+        let mut out = Self { offsets: vec![0], tag: Vec::new() };
+        for words in items {
+            let from = out.tag.len();
+            for word in words {
+                let next = numbers.len() as u32;
+                out.tag.push(*numbers.entry(word).or_insert(next));
+            }
+            let mut own = out.tag.split_off(from);
+            own.sort_unstable();
+            own.dedup();
+            out.tag.append(&mut own);
+            out.offsets.push(out.tag.len() as u64);
+        }
+        out
+    }
+
+    /// Tags of an item row.
+    ///
+    /// # Panics
+    /// If `item` is not below the number of items.
+    #[must_use]
+    pub fn of(&self, item: u32) -> &[u32] {
+        &self.tag[self.offsets[item as usize] as usize..self.offsets[item as usize + 1] as usize]
+    }
+}
+
+/// The data of one evaluation. `Dataset::from(plays)` has nothing but plays; the rest is set by
+/// name: `Dataset { item_ids: Some(&ids), ..Dataset::from(plays) }`.
 #[derive(Debug, Clone, Copy)]
 pub struct Dataset<'a> {
     /// What users played.
@@ -176,17 +239,25 @@ pub struct Dataset<'a> {
     pub user_ids: Option<&'a [String]>,
     /// `[n_items]` external ids by item row, if known: as above, and ties by SHA-256.
     pub item_ids: Option<&'a [String]>,
+    /// The test part of split `fixed`, with the user and item rows of `plays`.
+    pub test: Option<Profiles<'a>>,
+    /// Facts about users by which numbers may be sliced.
+    pub user_columns: &'a [Column],
+    /// Facts about items by which numbers may be sliced.
+    pub item_columns: &'a [Column],
+    /// Tags of items: calibration and tag diversity need them.
+    pub item_tags: Option<&'a ItemTags>,
 }
 
 impl<'a> From<Sequences<'a>> for Dataset<'a> {
     fn from(sequences: Sequences<'a>) -> Self {
-        Self { plays: Plays::Sequences(sequences), user_ids: None, item_ids: None }
+        Plays::Sequences(sequences).into()
     }
 }
 
 impl<'a> From<Profiles<'a>> for Dataset<'a> {
     fn from(profiles: Profiles<'a>) -> Self {
-        Self { plays: Plays::Profiles(profiles), user_ids: None, item_ids: None }
+        Plays::Profiles(profiles).into()
     }
 }
 
@@ -255,6 +326,8 @@ impl Dataset<'_> {
                 }
             }
         }
+        self.check_test()?;
+        self.check_facts()?;
         for (name, ids, n) in
             [("user_ids", self.user_ids, self.plays.n_users()), ("item_ids", self.item_ids, n_items as usize)]
         {
@@ -267,6 +340,62 @@ impl Dataset<'_> {
                     "one id per row",
                 );
             }
+        }
+        Ok(())
+    }
+
+    fn check_test(&self) -> Result<(), EvalError> {
+        let Some(test) = self.test else { return Ok(()) };
+        let fail = |what: &str, got: String, rule| Err(EvalError::Data { what: what.to_owned(), got, rule });
+        let n_users = self.plays.n_users();
+        if test.n_users() != n_users {
+            let got = format!("{} users for {n_users}", test.n_users());
+            return fail("test part", got, "train and test part have the same user rows");
+        }
+        if test.offsets.first() != Some(&0)
+            || test.offsets.last() != Some(&(test.item.len() as u64))
+            || !test.offsets.is_sorted()
+        {
+            return fail(
+                "test part",
+                "with offsets that do not fit".into(),
+                "offsets run from 0 to the number of rows",
+            );
+        }
+        let n_items = self.plays.n_items();
+        match test.item.iter().find(|&&i| i >= n_items) {
+            Some(i) => fail(
+                "test part",
+                format!("item row {i} of {n_items}"),
+                "train and test part have the same item rows",
+            ),
+            None => Ok(()),
+        }
+    }
+
+    fn check_facts(&self) -> Result<(), EvalError> {
+        let n_items = self.plays.n_items() as usize;
+        let users = self.user_columns.iter().map(|c| ("user", c, self.plays.n_users()));
+        let items = self.item_columns.iter().map(|c| ("item", c, n_items));
+        for (of, column, n) in users.chain(items) {
+            if column.values.len() != n {
+                return Err(EvalError::Data {
+                    what: format!("length of {of} column `{}`", column.name),
+                    got: format!("{} for {n} rows", column.values.len()),
+                    rule: "a column has a value per row",
+                });
+            }
+        }
+        if let Some(tags) = self.item_tags
+            && (tags.offsets.len() != n_items + 1
+                || tags.offsets.last() != Some(&(tags.tag.len() as u64))
+                || !tags.offsets.is_sorted())
+        {
+            return Err(EvalError::Data {
+                what: "offsets of the item tags".into(),
+                got: format!("{} for {n_items} items", tags.offsets.len()),
+                rule: "they run from 0 to the number of tags, one more than there are items",
+            });
         }
         Ok(())
     }

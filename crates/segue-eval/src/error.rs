@@ -23,6 +23,20 @@ pub enum EvalError {
         /// Name of the split.
         split: &'static str,
     },
+    /// The split needs sessions and the data has none.
+    #[error(
+        "split `{split}` needs plays with session numbers; this data has none. Use `leave_one_out` or import dated plays"
+    )]
+    NeedsSessions {
+        /// Name of the split.
+        split: &'static str,
+    },
+    /// The split needs a test part beside the plays.
+    #[error("split `{split}` needs a test part beside the train part; none was given")]
+    NeedsTest {
+        /// Name of the split.
+        split: &'static str,
+    },
     /// The split is for data without dates.
     #[error("split `{split}` would mix past and future of dated plays. Use `global_time` or `leave_one_out`")]
     Dated {
@@ -102,6 +116,15 @@ pub enum EvalError {
         what: String,
         /// What is allowed.
         rule: &'static str,
+    },
+    /// A file of recommendations cannot be opened.
+    #[error("{}: the recommendations could not be opened: {source}", path.display())]
+    Open {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
     /// A file of recommendations cannot be used.
     #[error("recommendations, line {line}: {what}; {rule}")]

@@ -1,27 +1,24 @@
 //! The evaluator: fit each model on the train part, ask it for every test user, compare.
 //!
 //! Users are asked in parallel; each writes into its own place, exposure is counted in integers, and
-//! the bootstrap is keyed by its draw, so a report (but for its timings) is the same with any number
+//! the bootstrap is keyed by its draw, so a report (but for its costs) is the same with any number
 //! of threads.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rayon::prelude::*;
-use segue_models::{ItemFilter, Query, Scored};
-use segue_stats::bootstrap::{bootstrap_means, percentile_interval};
-use segue_stats::holm::holm;
-use segue_stats::paired_t_test::paired_t_test;
-use segue_stats::random::mix;
-use segue_stats::summary::sum;
+use segue_models::{ItemFilter, ModelError, Query, Scored};
 use sha2::{Digest, Sha256};
 
 use crate::EvalError;
+use crate::compare::{self, Asked};
 use crate::data::Dataset;
 use crate::metric::{Catalogue, Compute, Metric, Ranking, Shown};
-use crate::model::{FitAndRecommend, Fitted};
+use crate::model::{FitAndRecommend, Fitted, Train};
 use crate::protocol::{Candidates, Protocol, TieRule};
-use crate::report::{DifferenceReport, EvaluationReport, MetricReport, ModelReport, SplitReport};
+use crate::report::{EvaluationReport, LeftOut, SplitReport};
+use crate::slices::{self, Groups, Slicing};
 use crate::split::Split;
 
 /// Users one task asks before it reports progress.
@@ -37,6 +34,23 @@ pub trait Observer: Sync {
     /// Called when something begins or advances, possibly from several threads.
     fn progress(&self, progress: Progress<'_>) {
         let _ = progress;
+    }
+
+    /// Called before a model is fitted: what [`peak_memory_bytes`](Self::peak_memory_bytes) says
+    /// counts from here.
+    fn begin_memory(&self) {}
+
+    /// Most memory the process held at once since [`begin_memory`](Self::begin_memory); `None` leaves
+    /// it out of the report.
+    fn peak_memory_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// Asked when a model cannot be fitted: true leaves it out and the report says so, false ends the
+    /// evaluation with the error.
+    fn leaves_out(&self, model: &str, error: &ModelError) -> bool {
+        let _ = (model, error);
+        false
     }
 }
 
@@ -69,10 +83,12 @@ pub struct NoObserver;
 
 impl Observer for NoObserver {}
 
-/// Compares models under a protocol. The first model is the baseline of all differences.
+/// Compares models under a protocol. The first model is the baseline of the differences in a model's
+/// own entry; the report holds those between any two beside them.
 ///
-/// Each model is fitted on the train part alone and ranks the full catalogue for every test user.
-/// What it returns is checked against the contract of [`Fitted`].
+/// Each model is fitted on the train part alone, once per seed, and ranks the full catalogue for every
+/// test user. What it returns is checked against the contract of [`Fitted`]. Values of several seeds
+/// are averaged user by user before anything is compared.
 ///
 /// # Errors
 /// If the protocol, the data or the split do not allow an evaluation, or if a model fails or breaks
@@ -87,23 +103,33 @@ pub fn evaluate(
     check_names(models)?;
     observer.progress(Progress::Splitting);
     let split = protocol.split.split(data, protocol.seed, protocol.filter_seen)?;
-    let plan = Plan::new(protocol, data, &split, &metrics)?;
+    let slicings = slices::resolve(&protocol.slices, data, &split)?;
+    let plan = Plan::new(protocol, data, &split, &metrics, &slicings)?;
 
     let mut asked = Vec::with_capacity(models.len());
-    for &(name, model) in models {
-        observer.progress(Progress::Fitting { model: name });
-        let began = observer.clock();
-        let fitted = model
-            .fit(&split.train())
-            .map_err(|source| EvalError::Fit { model: name.to_owned(), source: Box::new(source) })?;
-        let fit_seconds = since(observer, began).map(|d| d.as_secs_f64());
-        asked.push((name, fit_seconds, plan.ask(name, fitted.as_ref(), observer)?));
+    let mut left_out = Vec::new();
+    for (i, &(name, model)) in models.iter().enumerate() {
+        match plan.fit_and_ask(name, model, observer) {
+            Ok(answers) => asked.push(answers),
+            Err(EvalError::Fit { model, source }) => {
+                let is_last_hope = asked.is_empty() && i + 1 == models.len();
+                if is_last_hope || !observer.leaves_out(&model, &source) {
+                    return Err(EvalError::Fit { model, source });
+                }
+                left_out.push(LeftOut { model, why: source.to_string() });
+            }
+            Err(error) => return Err(error),
+        }
     }
     observer.progress(Progress::Bootstrapping);
+    let (models, differences) = compare::models(protocol, &plan.columns, split.n_cases(), &asked)?;
     Ok(EvaluationReport {
         protocol: protocol.clone(),
         split: describe(data, &split),
-        models: compare(protocol, &plan, &asked)?,
+        models,
+        differences,
+        slices: slices::report(protocol, &plan.columns, &slicings, &asked)?,
+        left_out,
     })
 }
 
@@ -155,20 +181,43 @@ struct Plan<'a> {
     tie_rank: Option<Vec<u32>>,
     k_max: usize,
     /// Columns in report order: all cut-offs of a metric, then the next metric.
-    columns: Vec<(&'static Metric, usize)>,
+    columns: Vec<Column>,
+    slicings: &'a [Slicing],
 }
 
-/// What one model answered.
+/// A metric at a cut-off.
+pub(crate) type Column = (&'static Metric, usize);
+
+/// Whether a column has a value per user.
+pub(crate) fn is_per_user(column: &Column) -> bool {
+    matches!(column.0.compute, Compute::PerUser(_))
+}
+
+/// What one model answered to one fit.
 struct Answers {
     /// `[columns][n_cases]` for per-user metrics, `[columns][1]` for the others.
     values: Vec<Vec<f64>>,
+    /// Values of users for a part of their targets, in order of cases.
+    parts: Vec<Part>,
     n_unanswered: usize,
     recommend_us: Option<f64>,
+}
+
+/// One user's values for the targets of one group of items.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// Which slicing.
+    pub(crate) slicing: usize,
+    /// Which of its groups.
+    pub(crate) group: u16,
+    /// `[per-user columns]` values.
+    pub(crate) values: Vec<f64>,
 }
 
 /// Answers of one chunk of cases: per case, one value per per-user column.
 struct Chunk {
     values: Vec<f64>,
+    parts: Vec<Part>,
     n_unanswered: usize,
     spent: Duration,
 }
@@ -179,6 +228,7 @@ impl<'a> Plan<'a> {
         data: &'a Dataset<'a>,
         split: &'a Split<'a>,
         metrics: &[&'static Metric],
+        slicings: &'a [Slicing],
     ) -> Result<Self, EvalError> {
         let n_items = data.plays.n_items();
         let train = split.train.view();
@@ -202,14 +252,79 @@ impl<'a> Plan<'a> {
             data,
             split,
             catalogue: Catalogue {
-                n_train_users: &split.n_train_users,
-                n_users,
-                n_candidates: if only_train { n_train_items } else { n_items },
+                tags: data.item_tags,
+                train: Some(split.train.view()),
+                ..Catalogue::new(
+                    &split.n_train_users,
+                    n_users,
+                    if only_train { n_train_items } else { n_items },
+                )
             },
             allow,
             tie_rank,
             k_max: protocol.k.iter().copied().max().unwrap_or(1),
             columns: metrics.iter().flat_map(|&m| protocol.k.iter().map(move |&k| (m, k))).collect(),
+            slicings,
+        })
+    }
+
+    /// Fits a model with each seed, asks every fit, and averages.
+    fn fit_and_ask(
+        &self,
+        name: &str,
+        model: &dyn FitAndRecommend,
+        observer: &dyn Observer,
+    ) -> Result<Asked, EvalError> {
+        let seeds = self.protocol.fit_seeds();
+        observer.begin_memory();
+        let (mut runs, mut fit_seconds) = (Vec::with_capacity(seeds.len()), Vec::new());
+        for &seed in &seeds {
+            observer.progress(Progress::Fitting { model: name });
+            let began = observer.clock();
+            let fitted = model
+                .fit(&Train { seed, ..self.split.train() })
+                .map_err(|source| EvalError::Fit { model: name.to_owned(), source: Box::new(source) })?;
+            fit_seconds.extend(since(observer, began).map(|d| d.as_secs_f64()));
+            runs.push(self.ask(name, fitted.as_ref(), observer)?);
+        }
+        let peak_memory_bytes = observer.peak_memory_bytes();
+        let n = runs.len() as f64;
+        let mean_of = |all: Vec<f64>| (!all.is_empty()).then(|| all.iter().sum::<f64>() / n);
+        let seed_means =
+            runs.iter().map(|run| run.values.iter().map(|v| compare::mean(v)).collect()).collect();
+        let recommend_us = mean_of(runs.iter().filter_map(|run| run.recommend_us).collect());
+        let n_unanswered = runs.iter().map(|run| run.n_unanswered).max().unwrap_or(0);
+        let mut runs = runs.into_iter();
+        let Some(Answers { mut values, mut parts, .. }) = runs.next() else {
+            return Err(EvalError::Protocol {
+                setting: "seeds",
+                value: "empty".into(),
+                rule: "a model is fitted with at least one seed".into(),
+            });
+        };
+        // Sums in the order of the seeds; one seed stays as it is.
+        for run in runs {
+            let theirs = run.values.iter().chain(run.parts.iter().map(|p| &p.values));
+            let ours = values.iter_mut().chain(parts.iter_mut().map(|p| &mut p.values));
+            for (own, other) in ours.zip(theirs) {
+                own.iter_mut().zip(other).for_each(|(own, other)| *own += other);
+            }
+        }
+        if seeds.len() > 1 {
+            for column in values.iter_mut().chain(parts.iter_mut().map(|p| &mut p.values)) {
+                column.iter_mut().for_each(|v| *v /= n);
+            }
+        }
+        Ok(Asked {
+            name: name.to_owned(),
+            fit_seconds: mean_of(fit_seconds),
+            recommend_us,
+            peak_memory_bytes,
+            n_unanswered,
+            seeds,
+            seed_means,
+            values,
+            parts,
         })
     }
 
@@ -238,7 +353,9 @@ impl<'a> Plan<'a> {
             .collect();
 
         let mut values: Vec<Vec<f64>> = vec![Vec::with_capacity(n_cases); self.columns.len()];
-        let per_user: Vec<usize> = self.per_user_columns();
+        let per_user: Vec<usize> =
+            (0..self.columns.len()).filter(|&c| is_per_user(&self.columns[c])).collect();
+        let mut parts = Vec::new();
         let (mut n_unanswered, mut spent) = (0, Duration::ZERO);
         for chunk in chunks {
             // In row order, so that the first failing user is named whatever the threads did.
@@ -248,6 +365,7 @@ impl<'a> Plan<'a> {
                     values[column].push(value);
                 }
             }
+            parts.extend(chunk.parts);
             n_unanswered += chunk.n_unanswered;
             spent += chunk.spent;
         }
@@ -262,15 +380,10 @@ impl<'a> Plan<'a> {
         }
         Ok(Answers {
             values,
+            parts,
             n_unanswered,
             recommend_us: observer.clock().map(|_| spent.as_secs_f64() * 1e6 / n_cases as f64),
         })
-    }
-
-    fn per_user_columns(&self) -> Vec<usize> {
-        (0..self.columns.len())
-            .filter(|&c| matches!(self.columns[c].0.compute, Compute::PerUser(_)))
-            .collect()
     }
 
     fn ask_chunk(
@@ -281,7 +394,8 @@ impl<'a> Plan<'a> {
         cases: std::ops::Range<usize>,
         shown: &[Vec<AtomicU32>],
     ) -> Result<Chunk, EvalError> {
-        let mut chunk = Chunk { values: Vec::new(), n_unanswered: 0, spent: Duration::ZERO };
+        let mut chunk =
+            Chunk { values: Vec::new(), parts: Vec::new(), n_unanswered: 0, spent: Duration::ZERO };
         let (mut seen, mut list) = (Vec::new(), Vec::new());
         for case in cases {
             let history = self.split.history(case);
@@ -299,15 +413,17 @@ impl<'a> Plan<'a> {
                 chunk.n_unanswered += 1;
             }
             let top: Vec<u32> = list.iter().map(|s| s.item).collect();
-            for &(metric, k) in &self.columns {
-                if let Compute::PerUser(compute) = metric.compute {
-                    chunk.values.push(compute(&Ranking {
-                        top: &top[..k.min(top.len())],
-                        k,
-                        targets: self.split.targets(case),
-                        history: &seen,
-                        catalogue: &self.catalogue,
-                    }));
+            self.judge(&top, self.split.targets(case), &seen, filter.exclude, &mut chunk.values);
+            for (slicing, groups) in self.slicings.iter().enumerate() {
+                let Groups::Items(group_of) = &groups.groups else { continue };
+                let mut targets: Vec<(u16, u32)> =
+                    self.split.targets(case).iter().map(|&t| (group_of[t as usize], t)).collect();
+                targets.sort_unstable();
+                for same in targets.chunk_by(|a, b| a.0 == b.0) {
+                    let part: Vec<u32> = same.iter().map(|t| t.1).collect();
+                    let mut values = Vec::new();
+                    self.judge(&top, &part, &seen, filter.exclude, &mut values);
+                    chunk.parts.push(Part { slicing, group: same[0].0, values });
                 }
             }
             for (counts, &k) in shown.iter().zip(&self.protocol.k) {
@@ -319,6 +435,17 @@ impl<'a> Plan<'a> {
             }
         }
         Ok(chunk)
+    }
+
+    /// Pushes the value of every per-user column for one list.
+    fn judge(&self, top: &[u32], targets: &[u32], history: &[u32], excluded: &[u32], out: &mut Vec<f64>) {
+        for &(metric, k) in &self.columns {
+            if let Compute::PerUser(compute) = metric.compute {
+                let top = &top[..k.min(top.len())];
+                let catalogue = &self.catalogue;
+                out.push(compute(&Ranking { top, k, targets, history, excluded, catalogue }));
+            }
+        }
     }
 
     /// The best `k_max` items under the protocol's tie rule, and the time of the first call.
@@ -437,83 +564,4 @@ fn sha256_ranks(data: &Dataset<'_>) -> Result<Vec<u32>, EvalError> {
         rank[item as usize] = place as u32;
     }
     Ok(rank)
-}
-
-/// Means, intervals and differences of all models from one set of draws.
-fn compare(
-    protocol: &Protocol,
-    plan: &Plan<'_>,
-    asked: &[(&str, Option<f64>, Answers)],
-) -> Result<Vec<ModelReport>, EvalError> {
-    let per_user = plan.per_user_columns();
-    let baseline = &asked[0].2;
-    let differences: Vec<Vec<Vec<f64>>> = asked[1..]
-        .iter()
-        .map(|(_, _, answers)| {
-            per_user
-                .iter()
-                .map(|&c| answers.values[c].iter().zip(&baseline.values[c]).map(|(a, b)| a - b).collect())
-                .collect()
-        })
-        .collect();
-    let columns: Vec<&[f64]> = asked
-        .iter()
-        .flat_map(|(_, _, a)| per_user.iter().map(|&c| a.values[c].as_slice()))
-        .chain(differences.iter().flatten().map(Vec::as_slice))
-        .collect();
-    let draws = bootstrap_means(&columns, protocol.draws as usize, mix(protocol.seed ^ 0xB007))?;
-    let interval = |column: usize| percentile_interval(&draws[column], protocol.confidence).ok();
-
-    let mut p_values = Vec::new();
-    let mut models = Vec::with_capacity(asked.len());
-    for (m, (name, fit_seconds, answers)) in asked.iter().enumerate() {
-        let mut metrics = Vec::with_capacity(plan.columns.len());
-        for (c, (metric, k)) in plan.columns.iter().enumerate() {
-            let at = per_user.iter().position(|&p| p == c);
-            let difference = match at {
-                Some(at) if m > 0 => {
-                    let values: Vec<f64> =
-                        differences[m - 1][at].iter().copied().filter(|d| !d.is_nan()).collect();
-                    let column = (asked.len() + m - 1) * per_user.len() + at;
-                    mean(&values).zip(interval(column)).map(|(value, interval)| DifferenceReport {
-                        baseline: asked[0].0.to_owned(),
-                        value,
-                        interval,
-                        p_value: paired_t_test(&values, protocol.confidence).ok().map(|t| t.p_value),
-                        p_value_holm: None,
-                    })
-                }
-                _ => None,
-            };
-            p_values.push(difference.as_ref().and_then(|d| d.p_value).unwrap_or(f64::NAN));
-            let defined: Vec<f64> = answers.values[c].iter().copied().filter(|v| !v.is_nan()).collect();
-            metrics.push(MetricReport {
-                metric: metric.name.to_owned(),
-                k: *k,
-                n_users: if at.is_some() { defined.len() } else { plan.split.n_cases() },
-                value: mean(&defined),
-                interval: at.and_then(|at| interval(m * per_user.len() + at)),
-                difference,
-            });
-        }
-        models.push(ModelReport {
-            name: (*name).to_owned(),
-            fit_seconds: *fit_seconds,
-            recommend_us_per_user: answers.recommend_us,
-            n_users_unanswered: answers.n_unanswered,
-            metrics,
-        });
-    }
-    let adjusted = holm(&p_values);
-    let reports = models.iter_mut().flat_map(|m| &mut m.metrics);
-    for (report, adjusted) in reports.zip(adjusted) {
-        if let Some(difference) = &mut report.difference {
-            difference.p_value_holm = Some(adjusted).filter(|p| !p.is_nan());
-        }
-    }
-    Ok(models)
-}
-
-fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| sum(values) / values.len() as f64)
 }

@@ -21,7 +21,9 @@
 //! # Ok::<(), segue_eval::EvalError>(())
 //! ```
 
+mod compare;
 pub mod data;
+pub mod dataset_file;
 pub mod error;
 pub mod evaluate;
 pub mod metric;
@@ -31,9 +33,12 @@ pub mod probability;
 pub mod protocol;
 pub mod recommendation_file;
 pub mod report;
+pub mod slices;
 pub mod split;
 
-pub use data::{Dataset, OwnedPlays, OwnedProfiles, Plays, Profiles};
+pub use data::{Column, Dataset, ItemTags, OwnedPlays, OwnedProfiles, Plays, Profiles};
+
+pub use dataset_file::DatasetFile;
 pub use error::EvalError;
 pub use evaluate::{NoObserver, Observer, Progress, evaluate};
 pub use metric::Metric;
@@ -41,5 +46,8 @@ pub use model::{FitAndRecommend, Fitted, FromRecommender, Train, model};
 pub use probability::{Predictions, ProbabilityReport, judge};
 pub use protocol::{Candidates, Protocol, TieRule};
 pub use recommendation_file::RecommendationFile;
-pub use report::{DifferenceReport, EvaluationReport, MetricReport, ModelReport, SplitReport};
-pub use split::{Dropped, GlobalTime, Holdout, LeaveOneOut, Split, SplitSpec};
+pub use report::{
+    DifferenceReport, EvaluationReport, LeftOut, MetricReport, ModelReport, PairReport, SeedsReport,
+    SliceNumber, SliceReport, SlicingReport, SplitReport,
+};
+pub use split::{Dropped, Fixed, FoldIn, GlobalTime, Holdout, LastSessions, LeaveOneOut, Split, SplitSpec};

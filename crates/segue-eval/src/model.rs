@@ -18,13 +18,15 @@ pub struct Train<'a> {
     pub user_ids: Option<&'a [String]>,
     /// `[n_items]` external ids, if known.
     pub item_ids: Option<&'a [String]>,
+    /// Seed of whatever chance the fit uses; an evaluation over several seeds fits once with each.
+    pub seed: u64,
 }
 
 impl<'a> Train<'a> {
     /// Everything as train data: what a model is fitted on after the evaluation is over.
     #[must_use]
-    pub fn all(data: &Dataset<'a>) -> Self {
-        Self { plays: data.plays, until: None, user_ids: data.user_ids, item_ids: data.item_ids }
+    pub fn all(data: &Dataset<'a>, seed: u64) -> Self {
+        Self { plays: data.plays, until: None, user_ids: data.user_ids, item_ids: data.item_ids, seed }
     }
 
     /// The same as the input of a registered model. Profiles come as profiles, beside no sequences:

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::EvalError;
 use crate::metric::{self, Metric};
-use crate::split::{LeaveOneOut, SplitSpec};
+use crate::split::{Fixed, LeaveOneOut, SplitSpec};
 
 /// How models are compared. Two reports may be put side by side if their protocols are equal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,12 @@ pub struct Protocol {
     pub draws: u32,
     /// Coverage of the intervals, above 0 and below 1.
     pub confidence: f64,
+    /// Seeds that each model is fitted with, each once; none means [`seed`](Self::seed) alone. The
+    /// split does not change with them.
+    pub seeds: Vec<u64>,
+    /// Groups for which numbers are given apart: `history_length`, `item_popularity`, `user_age`,
+    /// `user:COLUMN` or `item:COLUMN` (see [`slices`](crate::slices)).
+    pub slices: Vec<String>,
 }
 
 /// Which items may be recommended.
@@ -66,6 +72,8 @@ impl Default for Protocol {
             seed: 0,
             draws: 2_000,
             confidence: 0.95,
+            seeds: Vec::new(),
+            slices: Vec::new(),
         }
     }
 }
@@ -81,6 +89,24 @@ impl Protocol {
             ties: TieRule::Model,
             ..Self::default()
         }
+    }
+
+    /// The part that a benchmark published is the test; recall and NDCG at 20, as NGCF and LightGCN
+    /// report them.
+    #[must_use]
+    pub fn fixed() -> Self {
+        Self {
+            split: SplitSpec::Fixed(Fixed {}),
+            metrics: vec!["recall".into(), "ndcg".into()],
+            k: vec![20],
+            ..Self::default()
+        }
+    }
+
+    /// The seeds that each model is fitted with.
+    #[must_use]
+    pub fn fit_seeds(&self) -> Vec<u64> {
+        if self.seeds.is_empty() { vec![self.seed] } else { self.seeds.clone() }
     }
 
     /// The metrics, looked up.
@@ -111,6 +137,10 @@ impl Protocol {
                 "it is the coverage of the intervals, above 0 and below 1",
             );
         }
+        let repeated = |i: &usize| self.seeds[..*i].contains(&self.seeds[*i]);
+        if let Some(i) = (0..self.seeds.len()).find(repeated) {
+            return fail("seeds", format!("{} twice", self.seeds[i]), "each seed is used once");
+        }
         self.metrics.iter().map(|name| metric::find(name)).collect()
     }
 }
@@ -121,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_protocol_survives_json_and_short_forms_take_the_defaults() {
-        for p in [Protocol::default(), Protocol::p_s3()] {
+        for p in [Protocol::default(), Protocol::p_s3(), Protocol::fixed()] {
             let text = serde_json::to_string(&p).unwrap();
             assert_eq!(serde_json::from_str::<Protocol>(&text).unwrap(), p);
         }
@@ -140,6 +170,7 @@ mod tests {
             (Protocol { k: vec![10, 0], ..p() }, "`k`"),
             (Protocol { draws: 1, ..p() }, "draws"),
             (Protocol { confidence: 1.0, ..p() }, "confidence"),
+            (Protocol { seeds: vec![1, 2, 1], ..p() }, "1 twice"),
         ] {
             let message = bad.check().unwrap_err().to_string();
             assert!(message.contains(name), "{message}");

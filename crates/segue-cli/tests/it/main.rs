@@ -2,6 +2,8 @@
 //!
 //! `INSTA_UPDATE=always cargo test --release -p segue-cli` writes them anew; read the diff.
 
+mod evaluate;
+
 use std::path::Path;
 use std::process::{Command, Output};
 

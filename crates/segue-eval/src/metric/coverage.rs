@@ -21,7 +21,7 @@ mod tests {
 
     #[test]
     fn items_shown_to_many_count_once() {
-        let catalogue = Catalogue { n_train_users: &[1; 5], n_users: 3, n_candidates: 4 };
+        let catalogue = Catalogue::new(&[1; 5], 3, 4);
         let shown = Shown { n_shown: &[7, 0, 1, 0, 0], k: 2, catalogue: &catalogue };
         assert_eq!(coverage(&shown), 0.5);
     }

@@ -5,7 +5,10 @@
 //! given to anybody ([`Compute::Overall`]). A new one is a file with a `METRICS` constant and a
 //! line in [`FAMILIES`].
 
+use std::sync::OnceLock;
+
 use crate::EvalError;
+use crate::data::{ItemTags, Plays};
 
 /// Declares the modules and the list from one line per family.
 macro_rules! families {
@@ -26,7 +29,13 @@ families! {
     mrr,
     coverage,
     novelty,
+    diversity,
+    exposure,
+    popularity_lift,
+    calibration,
+    serendipity,
     repeat_share,
+    repeats,
 }
 
 /// A registered metric.
@@ -60,6 +69,8 @@ pub struct Ranking<'a> {
     pub targets: &'a [u32],
     /// Item rows in the history, ascending, each once.
     pub history: &'a [u32],
+    /// Item rows that may not be in the list, ascending: the history if seen items are filtered.
+    pub excluded: &'a [u32],
     /// The train part, as counts.
     pub catalogue: &'a Catalogue<'a>,
 }
@@ -77,8 +88,8 @@ impl Ranking<'_> {
     }
 }
 
-/// Counts of the train part.
-#[derive(Debug, Clone, Copy)]
+/// Counts of the train part, and facts about its items.
+#[derive(Debug, Clone)]
 pub struct Catalogue<'a> {
     /// `[n_items]` users of each item in the train part.
     pub n_train_users: &'a [u32],
@@ -86,6 +97,67 @@ pub struct Catalogue<'a> {
     pub n_users: u32,
     /// Items that may be recommended.
     pub n_candidates: u32,
+    /// Tags of items, if known.
+    pub tags: Option<&'a ItemTags>,
+    /// The train part, if known.
+    pub train: Option<Plays<'a>>,
+    pub(crate) by_popularity: OnceLock<Vec<u32>>,
+    pub(crate) users_of: OnceLock<(Vec<usize>, Vec<u32>)>,
+}
+
+impl<'a> Catalogue<'a> {
+    /// Counts alone; the rest is set by name.
+    #[must_use]
+    pub fn new(n_train_users: &'a [u32], n_users: u32, n_candidates: u32) -> Self {
+        Self {
+            n_train_users,
+            n_users,
+            n_candidates,
+            tags: None,
+            train: None,
+            by_popularity: OnceLock::new(),
+            users_of: OnceLock::new(),
+        }
+    }
+
+    /// Items with a train play by train users, most first, ties by item row. Ordered at the first
+    /// call.
+    pub fn by_popularity(&self) -> &[u32] {
+        self.by_popularity.get_or_init(|| {
+            let is_known = |i: &u32| self.n_train_users[*i as usize] > 0;
+            let mut items: Vec<u32> = (0..self.n_train_users.len() as u32).filter(is_known).collect();
+            items.sort_by_key(|&i| (std::cmp::Reverse(self.n_train_users[i as usize]), i));
+            items
+        })
+    }
+
+    /// User rows with a train play of that item, ascending; empty where the train part is not known.
+    /// Turned around at the first call.
+    pub fn users_of(&self, item: u32) -> &[u32] {
+        let (offsets, users) = self.users_of.get_or_init(|| self.turned());
+        &users[offsets[item as usize]..offsets[item as usize + 1]]
+    }
+
+    fn turned(&self) -> (Vec<usize>, Vec<u32>) {
+        let n_items = self.n_train_users.len();
+        let Some(train) = self.train else { return (vec![0; n_items + 1], Vec::new()) };
+        let mut offsets = vec![0; n_items + 1];
+        for (i, &n) in self.n_train_users.iter().enumerate() {
+            offsets[i + 1] = offsets[i] + n as usize;
+        }
+        let mut next = offsets.clone();
+        let mut users = vec![0_u32; offsets[n_items]];
+        for user in 0..train.n_users() {
+            let mut items = train.user(user).item.to_vec();
+            items.sort_unstable();
+            items.dedup();
+            for item in items {
+                users[next[item as usize]] = user as u32;
+                next[item as usize] += 1;
+            }
+        }
+        (offsets, users)
+    }
 }
 
 /// What all users together were given.
@@ -120,16 +192,32 @@ pub fn find(name: &str) -> Result<&'static Metric, EvalError> {
 pub(crate) mod check {
     //! One helper for the hand-computed tests of all families.
 
+    use segue_data::OwnedSequences;
+
     use super::{Catalogue, Compute, Ranking, find};
+    use crate::data::{ItemTags, Plays};
 
     /// Value of per-user metric `name` for a list, cut to `k`, in a catalogue of ten items of which
-    /// item `i` has `i + 1` of 16 users.
+    /// item `i` has users `0..=i` of 16, even items the tag `a`, odd ones `b`, item 4 both and item 9
+    /// none. Items of the history are excluded unless they are in the list or wanted.
     pub(crate) fn value(name: &str, list: &[u32], k: usize, targets: &[u32], history: &[u32]) -> f64 {
         let n_train_users: Vec<u32> = (1..=10).collect();
-        let catalogue = Catalogue { n_train_users: &n_train_users, n_users: 16, n_candidates: 10 };
+        let train = OwnedSequences::from_items(10, (0..16).map(|u| (u..10).collect()));
+        let words: [&[&str]; 10] =
+            [&["a"], &["b"], &["a"], &["b"], &["a", "b"], &["b"], &["a"], &["b"], &["a"], &[]];
+        let tags = ItemTags::from_words(words.map(|w| w.iter().copied()));
+        let catalogue = Catalogue {
+            tags: Some(&tags),
+            train: Some(Plays::Sequences(train.view())),
+            ..Catalogue::new(&n_train_users, 16, 10)
+        };
         let top = &list[..k.min(list.len())];
+        let excluded: Vec<u32> =
+            history.iter().copied().filter(|i| !top.contains(i) && !targets.contains(i)).collect();
         match find(name).unwrap().compute {
-            Compute::PerUser(f) => f(&Ranking { top, k, targets, history, catalogue: &catalogue }),
+            Compute::PerUser(f) => {
+                f(&Ranking { top, k, targets, history, excluded: &excluded, catalogue: &catalogue })
+            }
             Compute::Overall(_) => panic!("`{name}` is not a metric of one user"),
         }
     }

@@ -29,12 +29,12 @@ fn dcg(r: &Ranking<'_>) -> f64 {
 }
 
 /// Gain of a list that begins with `n` hits.
-fn ideal(n: usize) -> f64 {
+pub(super) fn ideal(n: usize) -> f64 {
     (1..=n).map(discount).sum()
 }
 
 /// `1 / log2(rank + 1)`.
-fn discount(rank: usize) -> f64 {
+pub(super) fn discount(rank: usize) -> f64 {
     1.0 / ((rank + 1) as f64).log2()
 }
 

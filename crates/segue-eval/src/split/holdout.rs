@@ -141,10 +141,8 @@ mod tests {
 
         let ids: Vec<String> = (0..30).map(|i| format!("item-{i}")).collect();
         let users: Vec<String> = (0..20).map(|i| format!("user-{i}")).collect();
-        let straight = targets(
-            &Dataset { plays: Plays::Profiles(view), user_ids: Some(&users), item_ids: Some(&ids) },
-            1,
-        );
+        let straight =
+            targets(&Dataset { user_ids: Some(&users), item_ids: Some(&ids), ..Dataset::from(view) }, 1);
         // The same data with item rows reversed.
         let mut flipped = data.clone();
         for item in &mut flipped.item {
@@ -153,11 +151,7 @@ mod tests {
         let flipped_ids: Vec<String> = ids.iter().rev().cloned().collect();
         let flipped_view = flipped.view();
         let other = targets(
-            &Dataset {
-                plays: Plays::Profiles(flipped_view),
-                user_ids: Some(&users),
-                item_ids: Some(&flipped_ids),
-            },
+            &Dataset { user_ids: Some(&users), item_ids: Some(&flipped_ids), ..Dataset::from(flipped_view) },
             1,
         );
         let back: Vec<Vec<u32>> = other

@@ -4,8 +4,11 @@
 //! [`SplitSpec`]. What all splits share is done here once: the train catalogue, the targets that
 //! cannot be predicted, and the count of everything that was dropped.
 
+mod fixed;
+mod fold_in;
 mod global_time;
 mod holdout;
+mod last_sessions;
 mod leave_one_out;
 
 use std::fmt;
@@ -14,8 +17,11 @@ use segue_data::Sequence;
 use segue_types::TimestampMs;
 use serde::{Deserialize, Serialize};
 
+pub use fixed::Fixed;
+pub use fold_in::FoldIn;
 pub use global_time::GlobalTime;
 pub use holdout::Holdout;
+pub use last_sessions::LastSessions;
 pub use leave_one_out::LeaveOneOut;
 
 use crate::EvalError;
@@ -32,6 +38,12 @@ pub enum SplitSpec {
     LeaveOneOut(LeaveOneOut),
     /// A seeded share of each user's items is the test; undated data only.
     Holdout(Holdout),
+    /// A seeded share of the users is never trained on and asked with part of their plays.
+    FoldIn(FoldIn),
+    /// The last sessions of each user are the test; data with sessions only.
+    LastSessions(LastSessions),
+    /// Train and test part are given, as some benchmarks publish them.
+    Fixed(Fixed),
 }
 
 impl Default for SplitSpec {
@@ -48,6 +60,9 @@ impl SplitSpec {
             Self::GlobalTime(_) => GlobalTime::NAME,
             Self::LeaveOneOut(_) => LeaveOneOut::NAME,
             Self::Holdout(_) => Holdout::NAME,
+            Self::FoldIn(_) => FoldIn::NAME,
+            Self::LastSessions(_) => LastSessions::NAME,
+            Self::Fixed(_) => Fixed::NAME,
         }
     }
 
@@ -56,6 +71,9 @@ impl SplitSpec {
             Self::GlobalTime(s) => s.parts(data),
             Self::LeaveOneOut(s) => s.parts(data),
             Self::Holdout(s) => s.parts(data, seed),
+            Self::FoldIn(s) => s.parts(data, seed),
+            Self::LastSessions(s) => s.parts(data),
+            Self::Fixed(s) => s.parts(data),
         }
     }
 
@@ -76,7 +94,33 @@ impl SplitSpec {
     ) -> Result<Split<'a>, EvalError> {
         data.check()?;
         let parts = self.parts(data, seed)?;
-        settle(self.name(), data, parts, filter_seen)
+        settle(self.name(), data, parts, filter_seen, seed)
+    }
+
+    /// The split with which settings are tuned on the train part of this one, so that no trial sees
+    /// a test play: the same rule once more, or a seeded holdout where the parts were given.
+    ///
+    /// ```
+    /// use segue_data::OwnedSequences;
+    /// use segue_eval::{Dataset, LeaveOneOut, SplitSpec};
+    ///
+    /// let data = OwnedSequences::from_items(4, [vec![0, 1, 2, 3], vec![3, 2, 1, 0]]);
+    /// let spec = SplitSpec::LeaveOneOut(LeaveOneOut {});
+    /// let split = spec.split(&data.view().into(), 0, true)?;
+    /// let train = Dataset::from(split.train.view());
+    /// let validation = spec.for_validation(&train).split(&train, 0, true)?;
+    /// assert_eq!((validation.history(0).item, validation.targets(0)), (&[0, 1][..], &[2][..]));
+    /// # Ok::<(), segue_eval::EvalError>(())
+    /// ```
+    #[must_use]
+    pub fn for_validation(&self, train: &Dataset<'_>) -> Self {
+        match self {
+            // The end of the train part is a moment of its own.
+            Self::GlobalTime(s) => Self::GlobalTime(GlobalTime { test_start: None, ..s.clone() }),
+            Self::Fixed(_) if train.plays.is_dated() => Self::LeaveOneOut(LeaveOneOut {}),
+            Self::Fixed(_) => Self::Holdout(Holdout::default()),
+            other => other.clone(),
+        }
     }
 }
 
@@ -91,11 +135,14 @@ struct Parts<'a> {
 }
 
 /// Where a test user's history comes from.
+#[derive(Debug)]
 enum History<'a> {
     /// The first plays of the user's sequence in the data.
     Prefix(Plays<'a>),
     /// All the user has in the train part.
     Train,
+    /// All the user has in plays kept for this.
+    Own(OwnedPlays),
 }
 
 /// One user to test.
@@ -172,7 +219,8 @@ pub struct Split<'a> {
     pub n_train_users: Vec<u32>,
     /// What was left out.
     pub dropped: Dropped,
-    full: Option<Plays<'a>>,
+    source: History<'a>,
+    seed: u64,
     user: Vec<u32>,
     history_len: Vec<usize>,
     target_offsets: Vec<usize>,
@@ -197,9 +245,10 @@ impl Split<'_> {
     /// What is known of the user when asked. Includes plays of the gap; never a test play.
     #[must_use]
     pub fn history(&self, case: usize) -> Sequence<'_> {
-        match &self.full {
-            Some(plays) => plays.user(self.user(case)).head(self.history_len[case]),
-            None => self.train.view().user(self.user(case)),
+        match &self.source {
+            History::Prefix(plays) => plays.user(self.user(case)).head(self.history_len[case]),
+            History::Train => self.train.view().user(self.user(case)),
+            History::Own(plays) => plays.view().user(self.user(case)),
         }
     }
 
@@ -217,6 +266,7 @@ impl Split<'_> {
             until: self.until,
             user_ids: self.user_ids,
             item_ids: self.item_ids,
+            seed: self.seed,
         }
     }
 
@@ -233,6 +283,7 @@ fn settle<'a>(
     data: &Dataset<'a>,
     parts: Parts<'a>,
     filter_seen: bool,
+    seed: u64,
 ) -> Result<Split<'a>, EvalError> {
     let Parts { train, history, cases, until, now, mut dropped } = parts;
     let (n_train_plays, n_train_users) = count_items(train.view());
@@ -245,10 +296,8 @@ fn settle<'a>(
         n_train_plays,
         n_train_users,
         dropped: Dropped::default(),
-        full: match history {
-            History::Prefix(plays) => Some(plays),
-            History::Train => None,
-        },
+        source: history,
+        seed,
         user: Vec::new(),
         history_len: Vec::new(),
         target_offsets: vec![0],

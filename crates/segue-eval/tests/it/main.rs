@@ -1,8 +1,10 @@
 //! The evaluator as a whole: protocols, models, reports.
 
+mod dataset_file;
 mod edges;
 mod off_policy_vectors;
 mod p_s3;
 mod protocol_runs;
 mod recommendation_file;
+mod slices_and_seeds;
 mod support;

@@ -104,7 +104,7 @@ fn differences_are_paired_with_the_first_model() {
             assert!(a.difference.is_none());
             let d = b.difference.as_ref().unwrap();
             assert!((d.value - (b.value.unwrap() - a.value.unwrap())).abs() < 1e-12);
-            assert!(d.interval[0] <= d.value && d.value <= d.interval[1]);
+            assert!(d.interval[0] <= d.value + 1e-12 && d.value <= d.interval[1] + 1e-12);
             let [low, high] = a.interval.unwrap();
             // Novelty is the same for every user here, so its interval is a point up to rounding.
             assert!(low - 1e-12 <= a.value.unwrap() && a.value.unwrap() <= high + 1e-12);

@@ -1,5 +1,10 @@
 //! Recommendations from a file are judged like any model's.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
 use segue_data::OwnedSequences;
 use segue_eval::{Dataset, EvalError, NoObserver, RecommendationFile, evaluate};
 
@@ -54,4 +59,59 @@ fn data_without_ids_cannot_be_matched() {
     let error =
         RecommendationFile::read(&b"user_id,item_id,rank\n"[..], b',', &data.view().into()).unwrap_err();
     assert!(error.to_string().contains("external ids"), "{error}");
+}
+
+/// Opens a file as the data of [`read`] sees it.
+fn open(path: &Path, users: &[String], items: &[String]) -> Result<RecommendationFile, EvalError> {
+    let data = OwnedSequences::from_items(3, [vec![0, 1], vec![1, 2], vec![2, 0]]);
+    let dataset = Dataset { user_ids: Some(users), item_ids: Some(items), ..Dataset::from(data.view()) };
+    RecommendationFile::open(path, &dataset)
+}
+
+fn write_parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn the_kind_of_file_is_told_by_its_name_and_ids_may_be_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (users, items) = (ids("u", 3), ids("i", 3));
+    let parquet = folder.path().join("r.parquet");
+    let text = |words: [&str; 2]| Arc::new(StringArray::from(words.to_vec())) as ArrayRef;
+    let ranks = Arc::new(Int64Array::from(vec![2, 1])) as ArrayRef;
+    write_parquet(
+        &parquet,
+        vec![("user_id", text(["u0", "u0"])), ("item_id", text(["i2", "i1"])), ("rank", ranks.clone())],
+    );
+    assert_eq!(open(&parquet, &users, &items).unwrap().n_users(), 1);
+    let tsv = folder.path().join("r.tsv");
+    std::fs::write(&tsv, "user_id\titem_id\trank\nu1\ti2\t1\n").unwrap();
+    assert_eq!(open(&tsv, &users, &items).unwrap().n_users(), 1);
+
+    let numbers = Arc::new(Int64Array::from(vec![0, 1])) as ArrayRef;
+    let plain: Vec<String> = (0..3).map(|i| i.to_string()).collect();
+    let columns = vec![("user_id", numbers.clone()), ("item_id", numbers), ("rank", ranks)];
+    write_parquet(&parquet, columns);
+    assert_eq!(open(&parquet, &plain, &plain).unwrap().n_users(), 2);
+}
+
+#[test]
+fn broken_files_are_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let (users, items) = (ids("u", 3), ids("i", 3));
+    let message = |name: &str| open(&folder.path().join(name), &users, &items).unwrap_err().to_string();
+    assert!(message("nowhere.csv").contains("nowhere.csv"));
+    std::fs::write(folder.path().join("not.parquet"), "user_id,item_id,rank\n").unwrap();
+    assert!(message("not.parquet").contains("Parquet"));
+    let one = Arc::new(StringArray::from(vec!["u0"])) as ArrayRef;
+    write_parquet(&folder.path().join("two.parquet"), vec![("user_id", one.clone()), ("item_id", one)]);
+    assert!(message("two.parquet").contains("`rank`"));
+    let missing = Arc::new(StringArray::from(vec![None::<&str>])) as ArrayRef;
+    let columns = vec![("user_id", missing.clone()), ("item_id", missing.clone()), ("rank", missing)];
+    write_parquet(&folder.path().join("null.parquet"), columns);
+    assert!(message("null.parquet").contains("user `` is not in the data"));
 }
