@@ -242,6 +242,17 @@ pub(crate) struct CheckpointPart {
     pub(crate) n_impressions: u64,
 }
 
+impl CheckpointPart {
+    pub(crate) fn clear(&mut self) {
+        self.states.clear();
+        self.state_ends.clear();
+        self.seen.clear();
+        self.seen_ends.clear();
+        self.rejects.clear();
+        (self.n_feedback, self.n_impressions) = (0, 0);
+    }
+}
+
 impl CheckpointFiles {
     pub(crate) fn create(dir: &Path) -> Result<Self, DataError> {
         folder(&dir.join("checkpoint"))?;

@@ -56,7 +56,7 @@ pub(crate) struct PackedPlays {
 }
 
 /// A training row without its item columns.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ExampleRows {
     pub(crate) group: Vec<u64>,
     pub(crate) requested_at: Vec<i64>,
@@ -70,7 +70,7 @@ pub(crate) struct ExampleRows {
 }
 
 /// What a bucket gives.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct BucketOutput {
     pub(crate) plays: PackedPlays,
     /// User row and number of plays, ascending by row; users without events are not here.
@@ -96,17 +96,62 @@ struct Wanted {
     event: u128,
 }
 
-pub(crate) fn run(plan: &BucketPlan<'_>, bucket: u32, input: BucketInput) -> Result<BucketOutput, DataError> {
+impl PackedPlays {
+    fn clear(&mut self) {
+        self.item.clear();
+        self.action.clear();
+        self.occurred_at.clear();
+        self.known_at.clear();
+        self.session.clear();
+        self.listened_ms.clear();
+    }
+}
+
+impl ExampleRows {
+    fn clear(&mut self) {
+        self.group.clear();
+        self.requested_at.clear();
+        self.user.clear();
+        self.item.clear();
+        self.position.clear();
+        self.prefix_propensity.clear();
+        self.labels.clear();
+        self.values.clear();
+    }
+}
+
+impl BucketOutput {
+    /// Forgets a bucket and keeps the memory for the next.
+    fn clear(&mut self) {
+        self.plays.clear();
+        self.users.clear();
+        self.states.clear();
+        self.state_ends.clear();
+        self.examples.clear();
+        self.rejects.clear();
+        (self.n_feedback, self.n_impressions) = (0, 0);
+        self.checkpoint.clear();
+    }
+}
+
+/// Folds one bucket; `out` holds its result and nothing else afterwards.
+pub(crate) fn run(
+    plan: &BucketPlan<'_>,
+    bucket: u32,
+    input: &mut BucketInput,
+    out: &mut BucketOutput,
+) -> Result<(), DataError> {
+    out.clear();
     let resolved = plan.resolved;
-    let BucketInput { mut records, mut slates, mut candidates } = input;
-    for r in &mut records {
+    let BucketInput { records, slates, candidates, .. } = input;
+    for r in &mut *records {
         r.user = resolved.user_row[r.user as usize];
         r.item = resolved.target_of[r.item as usize];
     }
-    for s in &mut slates {
+    for s in &mut *slates {
         s.user = resolved.user_row[s.user as usize];
     }
-    for c in &mut candidates {
+    for c in &mut *candidates {
         c.user = resolved.user_row[c.user as usize];
         c.item = resolved.target_of[c.item as usize];
     }
@@ -117,26 +162,6 @@ pub(crate) fn run(plan: &BucketPlan<'_>, bucket: u32, input: BucketInput) -> Res
         key(a).cmp(&key(b)).then(a.prefix_propensity.total_cmp(&b.prefix_propensity))
     });
 
-    let mut out = BucketOutput {
-        plays: PackedPlays::default(),
-        users: Vec::new(),
-        states: Vec::new(),
-        state_ends: Vec::new(),
-        examples: ExampleRows {
-            group: Vec::new(),
-            requested_at: Vec::new(),
-            user: Vec::new(),
-            item: Vec::new(),
-            position: Vec::new(),
-            prefix_propensity: Vec::new(),
-            labels: Vec::new(),
-            values: Vec::new(),
-        },
-        rejects: Rejects::new(),
-        n_feedback: 0,
-        n_impressions: 0,
-        checkpoint: CheckpointPart::default(),
-    };
     let mut scratch = Scratch::default();
     fn of_user<T>(all: &[T], user: u32, key: impl Fn(&T) -> u32) -> &[T] {
         let from = all.partition_point(|x| key(x) < user);
@@ -146,7 +171,7 @@ pub(crate) fn run(plan: &BucketPlan<'_>, bucket: u32, input: BucketInput) -> Res
     let bucket_of = |key: &u128| UserKey(*key).bucket(N_BUCKETS);
     let first = resolved.user_keys.partition_point(|key| bucket_of(key) < bucket);
     let last = resolved.user_keys.partition_point(|key| bucket_of(key) <= bucket);
-    let (starts, mut order) = by_user(&records, first as u32..last as u32);
+    let (starts, mut order) = by_user(&records[..], first as u32..last as u32);
     let mut of_listener = Vec::new();
     for user in first as u32..last as u32 {
         let at = (user - first as u32) as usize;
@@ -156,16 +181,16 @@ pub(crate) fn run(plan: &BucketPlan<'_>, bucket: u32, input: BucketInput) -> Res
         of_listener.clear();
         of_listener.extend(order.iter().map(|&at| records[at as usize]));
         let records = &of_listener;
-        let slates = of_user(&slates, user, |s| s.user);
-        let candidates = of_user(&candidates, user, |c| c.user);
+        let slates = of_user(&slates[..], user, |s| s.user);
+        let candidates = of_user(&candidates[..], user, |c| c.user);
         let base = plan.base.and_then(|base| base.user(resolved.user_key(user)));
         let composed_at = |slate: u64| {
             let at = slates.binary_search_by_key(&slate, |s| s.slate).ok()?;
             Some(slates[at].composed_at)
         };
-        listener(plan, user, base, records, &composed_at, candidates, &mut scratch, &mut out)?;
+        listener(plan, user, base, records, &composed_at, candidates, &mut scratch, out)?;
     }
-    Ok(out)
+    Ok(())
 }
 
 /// Places of records by user, each user's in the order they came in: where each of `users` begins,

@@ -18,6 +18,7 @@
 mod aggregate;
 mod base;
 mod bucket;
+mod ids;
 mod intern;
 mod record;
 mod resolve;
@@ -26,7 +27,7 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -320,23 +321,33 @@ impl<'a> Run<'a> {
             (left.n_feedback, left.n_impressions) = (b.n_feedback, b.n_impressions);
         }
         self.phase("fold", u64::from(N_BUCKETS), |progress| {
+            // Memory of earlier buckets: fresh pages would have to be cleared first.
+            let (inputs, outputs) = (Mutex::<Vec<_>>::default(), Mutex::<Vec<_>>::default());
             let at_once = 2 * rayon::current_num_threads() as u32;
             let buckets: Vec<u32> = (0..N_BUCKETS).collect();
             for chunk in buckets.chunks(at_once as usize) {
                 let done: Vec<_> = chunk
                     .par_iter()
-                    .map(|&b| scan.load(b).and_then(|input| bucket::run(&plan, b, input)))
+                    .map(|&b| {
+                        let mut input = scan::lock(&inputs).pop().unwrap_or_default();
+                        let mut out = scan::lock(&outputs).pop().unwrap_or_default();
+                        scan.load(b, &mut input)?;
+                        bucket::run(&plan, b, &mut input, &mut out)?;
+                        scan::lock(&inputs).push(input);
+                        Ok::<_, DataError>(out)
+                    })
                     .collect();
                 for bucket in done {
                     let bucket = bucket?;
                     plays.push(&bucket)?;
                     left.push(&bucket.checkpoint, bucket.users.iter().map(|u| u.0))?;
                     examples.push(&bucket.examples)?;
-                    for (reason, n) in bucket.rejects {
+                    for (&reason, n) in &bucket.rejects {
                         *rejects.entry(reason).or_default() += n;
                     }
                     n_feedback += bucket.n_feedback;
                     n_impressions += bucket.n_impressions;
+                    scan::lock(&outputs).push(bucket);
                     progress.advance(1);
                 }
             }

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use arrow::array::{Array, AsArray, DictionaryArray, RecordBatch, StringArray, TimestampMillisecondArray};
-use arrow::datatypes::{Float32Type, Int32Type, UInt32Type};
+use arrow::array::{Array, AsArray, RecordBatch, TimestampMillisecondArray};
+use arrow::datatypes::{Float32Type, UInt32Type};
 use rayon::prelude::*;
 use segue_types::{
     Day, EndReason, EventKey, FeedbackKind, ItemKey, RejectReason, StartReason, Surface, TimestampMs, UserKey,
 };
 
+use super::ids::{Dictionaries, Ids, Mapped};
 use super::intern::Interner;
 use super::record::{FEEDBACK, IMPRESSION, NONE, PLAY, Record, length, span};
 use crate::codec::{Put, Take};
@@ -54,6 +55,8 @@ pub(crate) struct BucketInput {
     pub(crate) records: Vec<Record>,
     pub(crate) slates: Vec<SlateSeen>,
     pub(crate) candidates: Vec<CandidateSeen>,
+    /// The file being read; kept, as the rest is, for the next bucket.
+    bytes: Vec<u8>,
 }
 
 /// The three files of each bucket.
@@ -80,11 +83,13 @@ impl Spill {
         file.write_all(bytes).map_err(DataError::io(&path))
     }
 
-    fn read(&self, bucket: u32, which: usize) -> Result<Vec<u8>, DataError> {
+    /// Reads a whole file into `bytes`; one that was never written is empty.
+    fn read(&self, bucket: u32, which: usize, bytes: &mut Vec<u8>) -> Result<(), DataError> {
+        bytes.clear();
         let path = self.path(bucket, which);
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(bytes),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        match File::open(&path).and_then(|mut file| file.read_to_end(bytes)) {
+            Ok(_) => Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(DataError::io(path)(e)),
         }
     }
@@ -112,53 +117,8 @@ pub(crate) struct Scanned {
     pub(crate) rejects: Rejects,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A dictionary column whose values are looked up at most once each.
-struct Ids<'a> {
-    column: &'a DictionaryArray<Int32Type>,
-    values: &'a StringArray,
-    numbers: Vec<u32>,
-}
-
-impl<'a> Ids<'a> {
-    fn of(batch: &'a RecordBatch, name: &str) -> Result<Self, LogError> {
-        let values = column::dict_values(batch, name)?;
-        Ok(Self { column: column::dict(batch, name)?, values, numbers: vec![NONE; values.len()] })
-    }
-
-    /// The number of a row's value, by `find` the first time; [`NONE`] where absent.
-    fn get(
-        &mut self,
-        row: usize,
-        find: impl FnOnce(&str) -> Result<u32, DataError>,
-    ) -> Result<u32, DataError> {
-        let Some(at) = self.column.key(row) else { return Ok(NONE) };
-        if self.numbers[at] == NONE {
-            self.numbers[at] = find(self.values.value(at))?;
-        }
-        Ok(self.numbers[at])
-    }
-}
-
-/// A dictionary column mapped value by value.
-struct Mapped<'a, T> {
-    column: &'a DictionaryArray<Int32Type>,
-    values: Vec<T>,
-}
-
-impl<'a, T: Copy> Mapped<'a, T> {
-    fn of(batch: &'a RecordBatch, name: &str, map: impl Fn(&str) -> T) -> Result<Self, LogError> {
-        let values = column::dict_values(batch, name)?;
-        let values = (0..values.len()).map(|i| map(values.value(i))).collect();
-        Ok(Self { column: column::dict(batch, name)?, values })
-    }
-
-    fn get(&self, row: usize) -> Option<T> {
-        self.column.key(row).map(|at| self.values[at])
-    }
 }
 
 /// Code of a name; 255 for a name that is none.
@@ -166,7 +126,7 @@ fn code<T>(parse: fn(&str) -> Option<T>, to_code: fn(T) -> u8) -> impl Fn(&str) 
     move |name| parse(name).map_or(255, to_code)
 }
 
-/// Buffers per bucket and kind, local to one part.
+/// Buffers per bucket and kind, local to one thread.
 struct Buffers<'a> {
     scan: &'a Scan,
     buffers: Vec<[Vec<u8>; 3]>,
@@ -228,6 +188,17 @@ impl Scan {
         Ok(number)
     }
 
+    /// Notes that the targets of these numbers are items.
+    fn are_items(&self, numbers: impl Iterator<Item = u32>) {
+        let mut flags = lock(&self.is_item);
+        for at in numbers.map(|n| n as usize) {
+            if flags.len() <= at {
+                flags.resize(at + 1, false);
+            }
+            flags[at] = true;
+        }
+    }
+
     /// The number of a user.
     pub(crate) fn user(&self, id: &str) -> Result<u32, DataError> {
         lock(&self.users).intern(id, UserKey::of(id).0)
@@ -242,10 +213,12 @@ impl Scan {
             .with_max_len(1)
             .map(|_| {
                 let mut sum = Scanned::default();
+                let mut buffers = Buffers::new(self);
                 while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    self.part(part, &mut sum)?;
+                    self.part(part, &mut buffers, &mut sum)?;
                     progress.advance(1);
                 }
+                buffers.flush()?;
                 Ok(sum)
             })
             .collect::<Result<_, DataError>>()?;
@@ -261,7 +234,7 @@ impl Scan {
         Ok(sum)
     }
 
-    fn part(&self, part: &PartInfo, out: &mut Scanned) -> Result<(), DataError> {
+    fn part(&self, part: &PartInfo, buffers: &mut Buffers<'_>, out: &mut Scanned) -> Result<(), DataError> {
         let columns: &[&'static str] = match part.table {
             Table::Plays => &[
                 s::USER_ID,
@@ -306,33 +279,37 @@ impl Scan {
             _ => return Ok(()),
         };
         let options = ScanOptions { columns: Some(columns.to_vec()), ..ScanOptions::default() };
-        let mut buffers = Buffers::new(self);
+        let mut ids = Dictionaries::default();
         for batch in part.open(&options)? {
             let batch = batch?;
             let n = match part.table {
-                Table::Slates => self.slates(&batch, &mut buffers)?,
-                Table::Candidates => self.candidates(&batch, &mut buffers)?,
-                table => self.events(table, &batch, &mut buffers, &mut out.rejects)?,
+                Table::Slates => self.slates(&batch, &mut ids, buffers)?,
+                Table::Candidates => self.candidates(&batch, &mut ids, buffers)?,
+                table => self.events(table, &batch, &mut ids, buffers, &mut out.rejects)?,
             };
             *out.rows.entry((part.table, part.day.unwrap_or_default())).or_default() += n;
         }
-        buffers.flush()
+        Ok(())
     }
 
     fn events(
         &self,
         table: Table,
         batch: &RecordBatch,
+        ids: &mut Dictionaries,
         buffers: &mut Buffers<'_>,
         rejects: &mut Rejects,
     ) -> Result<u64, DataError> {
         let optional_time = |name| -> Result<Option<&TimestampMillisecondArray>, LogError> {
             if table == Table::Plays { column::time(batch, name).map(Some) } else { Ok(None) }
         };
-        let mut users = Ids::of(batch, s::USER_ID)?;
+        let mut users = Ids::of(batch, s::USER_ID, &mut ids.users)?;
         let target = if table == Table::Feedback { s::TARGET_ID } else { s::ITEM_ID };
-        let mut items = Ids::of(batch, target)?;
+        let mut items = Ids::of(batch, target, &mut ids.items)?;
         let known = column::time(batch, s::KNOWN_AT)?.values();
+        let in_time = || (0..batch.num_rows()).filter(|&row| known[row] < self.until);
+        users.look_up(in_time(), &self.users, |id| UserKey::of(id).0)?;
+        items.look_up(in_time(), &self.items, |id| ItemKey::of(id).0)?;
         let event = column::text(batch, s::EVENT_ID)?;
         let when = if table == Table::Impressions { s::SHOWN_AT } else { s::OCCURRED_AT };
         let occurred = column::time(batch, when)?.values();
@@ -356,22 +333,17 @@ impl Scan {
             _ => IMPRESSION,
         };
         let get = |c: &Option<Mapped<'_, u8>>, row| c.as_ref().and_then(|c| c.get(row)).unwrap_or(0);
-        let mut bucket_of: Vec<u32> = vec![NONE; users.numbers.len()];
+        if kind != FEEDBACK {
+            self.are_items(items.numbers());
+        }
         let mut n = 0;
-        for row in 0..batch.num_rows() {
-            if known[row] >= self.until {
-                continue;
-            }
+        for row in in_time() {
             n += 1;
-            let user = users.get(row, |id| self.user(id))?;
-            let item = items.get(row, |id| self.item(id, kind != FEEDBACK))?;
-            let Some(user_at) = users.column.key(row).filter(|_| item != NONE) else {
+            let (user, item) = (users.get(row), items.get(row));
+            let Some(bucket) = users.bucket(row).filter(|_| item != NONE) else {
                 *rejects.entry(RejectReason::MissingColumn).or_default() += 1;
                 continue;
             };
-            if bucket_of[user_at] == NONE {
-                bucket_of[user_at] = UserKey::of(users.values.value(user_at)).bucket(N_BUCKETS);
-            }
             let record = Record {
                 known_at: known[row],
                 event: EventKey::of(event.value(row)).0,
@@ -388,24 +360,27 @@ impl Scan {
                 end: get(&end, row),
                 surface: get(&surface, row),
             };
-            buffers.push(bucket_of[user_at], 0, |out| record.encode(out))?;
+            buffers.push(bucket, 0, |out| record.encode(out))?;
         }
         Ok(n)
     }
 
-    fn slates(&self, batch: &RecordBatch, buffers: &mut Buffers<'_>) -> Result<u64, DataError> {
-        let mut users = Ids::of(batch, s::USER_ID)?;
+    fn slates(
+        &self,
+        batch: &RecordBatch,
+        ids: &mut Dictionaries,
+        buffers: &mut Buffers<'_>,
+    ) -> Result<u64, DataError> {
+        let mut users = Ids::of(batch, s::USER_ID, &mut ids.users)?;
         let known = column::time(batch, s::KNOWN_AT)?.values();
+        let in_time = || (0..batch.num_rows()).filter(|&row| known[row] < self.until);
+        users.look_up(in_time(), &self.users, |id| UserKey::of(id).0)?;
         let slate = column::text(batch, s::SLATE_ID)?;
         let mut n = 0;
-        for row in 0..batch.num_rows() {
-            if known[row] >= self.until {
-                continue;
-            }
+        for row in in_time() {
             n += 1;
-            let Some(at) = users.column.key(row) else { continue };
-            let bucket = UserKey::of(users.values.value(at)).bucket(N_BUCKETS);
-            let user = users.get(row, |id| self.user(id))?;
+            let Some(bucket) = users.bucket(row) else { continue };
+            let user = users.get(row);
             buffers.push(bucket, 1, |out| {
                 out.put_u32(user);
                 out.put_u64(slate_key(slate.value(row)));
@@ -415,15 +390,21 @@ impl Scan {
         Ok(n)
     }
 
-    fn candidates(&self, batch: &RecordBatch, buffers: &mut Buffers<'_>) -> Result<u64, DataError> {
-        let mut users = Ids::of(batch, s::USER_ID)?;
-        let mut items = Ids::of(batch, s::ITEM_ID)?;
+    fn candidates(
+        &self,
+        batch: &RecordBatch,
+        ids: &mut Dictionaries,
+        buffers: &mut Buffers<'_>,
+    ) -> Result<u64, DataError> {
+        let mut users = Ids::of(batch, s::USER_ID, &mut ids.users)?;
+        let mut items = Ids::of(batch, s::ITEM_ID, &mut ids.items)?;
         let known = column::time(batch, s::KNOWN_AT)?.values();
         let slate = Mapped::of(batch, s::SLATE_ID, slate_key)?;
         let sources = column::list(batch, s::SOURCES)?;
         let scores = column::list(batch, s::SOURCE_SCORES)?;
         let ranks = column::list(batch, s::SOURCE_RANKS)?;
         let position = column::u32s(batch, s::POSITION)?;
+        let users_of = users.column;
         let propensity = column::f64s(batch, s::PREFIX_PROPENSITY)?;
         let wrong = |name: &str| LogError::Column {
             table: Table::Candidates.to_string(),
@@ -431,18 +412,17 @@ impl Scan {
             got: "another type".into(),
             expected: "the schema's".into(),
         };
-        let mut n = 0;
-        for row in 0..batch.num_rows() {
-            if known[row] >= self.until {
-                continue;
-            }
-            n += 1;
-            // Only what was chosen can have been shown.
-            let Some(position) = column::at(position, row) else { continue };
-            let Some(at) = users.column.key(row) else { continue };
-            let bucket = UserKey::of(users.values.value(at)).bucket(N_BUCKETS);
-            let user = users.get(row, |id| self.user(id))?;
-            let item = items.get(row, |id| self.item(id, true))?;
+        let in_time = || (0..batch.num_rows()).filter(|&row| known[row] < self.until);
+        // Only what was chosen can have been shown.
+        let chosen = || in_time().filter(|&row| !position.is_null(row) && users_of.key(row).is_some());
+        users.look_up(chosen(), &self.users, |id| UserKey::of(id).0)?;
+        items.look_up(chosen(), &self.items, |id| ItemKey::of(id).0)?;
+        self.are_items(items.numbers());
+        let n = in_time().count() as u64;
+        for row in chosen() {
+            let position = position.value(row);
+            let Some(bucket) = users.bucket(row) else { continue };
+            let (user, item) = (users.get(row), items.get(row));
             let names = sources.value(row);
             let names = names.as_string_opt::<i32>().ok_or_else(|| wrong(s::SOURCES))?;
             let scores = scores.value(row);
@@ -474,26 +454,29 @@ impl Scan {
         Ok(n)
     }
 
-    /// Everything spread to one bucket, unsorted, with numbers of the interners.
-    pub(crate) fn load(&self, bucket: u32) -> Result<BucketInput, DataError> {
+    /// Everything spread to one bucket, unsorted, with numbers of the interners, in place of what
+    /// `input` held.
+    pub(crate) fn load(&self, bucket: u32, input: &mut BucketInput) -> Result<(), DataError> {
         let damaged =
             |which: usize| DataError::corrupt(self.spill.path(bucket, which), "whole records", "a torn one");
-        let bytes = self.spill.read(bucket, 0)?;
-        let mut records = Vec::with_capacity(bytes.len() / Record::BYTES);
-        let mut t = Take(&bytes);
+        let BucketInput { records, slates, candidates, bytes } = input;
+        records.clear();
+        slates.clear();
+        candidates.clear();
+        self.spill.read(bucket, 0, bytes)?;
+        records.reserve(bytes.len() / Record::BYTES);
+        let mut t = Take(bytes);
         while t.end().is_none() {
             records.push(Record::decode(&mut t).ok_or_else(|| damaged(0))?);
         }
-        let bytes = self.spill.read(bucket, 1)?;
-        let mut slates = Vec::new();
-        let mut t = Take(&bytes);
+        self.spill.read(bucket, 1, bytes)?;
+        let mut t = Take(bytes);
         while t.end().is_none() {
             let mut one = || Some(SlateSeen { user: t.u32()?, slate: t.u64()?, composed_at: t.i64()? });
             slates.push(one().ok_or_else(|| damaged(1))?);
         }
-        let bytes = self.spill.read(bucket, 2)?;
-        let mut candidates = Vec::new();
-        let mut t = Take(&bytes);
+        self.spill.read(bucket, 2, bytes)?;
+        let mut t = Take(bytes);
         while t.end().is_none() {
             let mut one = || {
                 let (user, slate, item, position) = (t.u32()?, t.u64()?, t.u32()?, t.u32()?);
@@ -506,6 +489,6 @@ impl Scan {
             };
             candidates.push(one().ok_or_else(|| damaged(2))?);
         }
-        Ok(BucketInput { records, slates, candidates })
+        Ok(())
     }
 }

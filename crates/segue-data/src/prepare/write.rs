@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use super::bucket::{BucketOutput, ExampleRows};
 use super::resolve::Resolved;
 use crate::codec::{Put, Take};
@@ -298,24 +300,27 @@ impl ExampleSpill {
         files: &mut Files,
     ) -> Result<u64, DataError> {
         self.flush()?;
-        let mut n_rows = 0;
         if !self.days.is_empty() {
             folder(&dir.join("examples"))?;
         }
-        for &day in &self.days {
-            let path = self.path(day);
-            let bytes = std::fs::read(&path).map_err(DataError::io(&path))?;
-            let rows = self
-                .decode(&bytes, schema)
-                .ok_or_else(|| DataError::corrupt(&path, "whole rows", "a torn one"))?;
-            let rows = fill(rows, resolved, stats, schema);
-            n_rows += rows.len() as u64;
-            let name = format!("examples/day={}.parquet", Day(day).to_iso());
-            files.insert(
-                name.clone(),
-                example_files::write(&dir.join(&name), &rows, &resolved.user_keys, &resolved.item_keys)?,
-            );
-        }
+        let days: Vec<(String, FileEntry, u64)> = self
+            .days
+            .par_iter()
+            .map(|&day| {
+                let path = self.path(day);
+                let bytes = std::fs::read(&path).map_err(DataError::io(&path))?;
+                let rows = self
+                    .decode(&bytes, schema)
+                    .ok_or_else(|| DataError::corrupt(&path, "whole rows", "a torn one"))?;
+                let rows = fill(rows, resolved, stats, schema);
+                let name = format!("examples/day={}.parquet", Day(day).to_iso());
+                let (users, items) = (&resolved.user_keys, &resolved.item_keys);
+                let entry = example_files::write(&dir.join(&name), &rows, users, items)?;
+                Ok((name, entry, rows.len() as u64))
+            })
+            .collect::<Result<_, DataError>>()?;
+        let n_rows = days.iter().map(|d| d.2).sum();
+        files.extend(days.into_iter().map(|(name, entry, _)| (name, entry)));
         Ok(n_rows)
     }
 
