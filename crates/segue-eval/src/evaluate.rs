@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rayon::prelude::*;
-use segue_models::{ItemFilter, ModelError, Query, Scored};
+use segue_models::{ItemFilter, Query, Scored};
 use sha2::{Digest, Sha256};
 
 use crate::EvalError;
@@ -16,6 +16,7 @@ use crate::compare::{self, Asked};
 use crate::data::Dataset;
 use crate::metric::{Catalogue, Compute, Metric, Ranking, Shown};
 use crate::model::{FitAndRecommend, Fitted, Train};
+use crate::observer::{Observer, Progress};
 use crate::protocol::{Candidates, Protocol, TieRule};
 use crate::report::{EvaluationReport, LeftOut, SplitReport};
 use crate::slices::{self, Groups, Slicing};
@@ -23,65 +24,6 @@ use crate::split::Split;
 
 /// Users one task asks before it reports progress.
 const CHUNK: usize = 64;
-
-/// Watches an evaluation: has a clock, draws progress. Libraries here read no clock themselves.
-pub trait Observer: Sync {
-    /// Time since any fixed moment; `None` leaves timings out of the report.
-    fn clock(&self) -> Option<Duration> {
-        None
-    }
-
-    /// Called when something begins or advances, possibly from several threads.
-    fn progress(&self, progress: Progress<'_>) {
-        let _ = progress;
-    }
-
-    /// Called before a model is fitted: what [`peak_memory_bytes`](Self::peak_memory_bytes) says
-    /// counts from here.
-    fn begin_memory(&self) {}
-
-    /// Most memory the process held at once since [`begin_memory`](Self::begin_memory); `None` leaves
-    /// it out of the report.
-    fn peak_memory_bytes(&self) -> Option<u64> {
-        None
-    }
-
-    /// Asked when a model cannot be fitted: true leaves it out and the report says so, false ends the
-    /// evaluation with the error.
-    fn leaves_out(&self, model: &str, error: &ModelError) -> bool {
-        let _ = (model, error);
-        false
-    }
-}
-
-/// What an evaluation is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress<'a> {
-    /// Splitting the data.
-    Splitting,
-    /// Fitting a model.
-    Fitting {
-        /// Its name.
-        model: &'a str,
-    },
-    /// Asking a model.
-    Asking {
-        /// Its name.
-        model: &'a str,
-        /// Users asked so far.
-        n_done: usize,
-        /// Users to ask.
-        n_users: usize,
-    },
-    /// Resampling users.
-    Bootstrapping,
-}
-
-/// An observer without clock or display.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoObserver;
-
-impl Observer for NoObserver {}
 
 /// Compares models under a protocol. The first model is the baseline of the differences in a model's
 /// own entry; the report holds those between any two beside them.

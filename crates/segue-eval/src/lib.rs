@@ -28,6 +28,7 @@ pub mod error;
 pub mod evaluate;
 pub mod metric;
 pub mod model;
+pub mod observer;
 pub mod off_policy;
 pub mod probability;
 pub mod protocol;
@@ -37,12 +38,12 @@ pub mod slices;
 pub mod split;
 
 pub use data::{Column, Dataset, ItemTags, OwnedPlays, OwnedProfiles, Plays, Profiles};
-
 pub use dataset_file::DatasetFile;
 pub use error::EvalError;
-pub use evaluate::{NoObserver, Observer, Progress, evaluate};
+pub use evaluate::evaluate;
 pub use metric::Metric;
 pub use model::{FitAndRecommend, Fitted, FromRecommender, Train, model};
+pub use observer::{NoObserver, Observer, Progress};
 pub use probability::{Predictions, ProbabilityReport, judge};
 pub use protocol::{Candidates, Protocol, TieRule};
 pub use recommendation_file::RecommendationFile;
