@@ -17,9 +17,10 @@ static SCRIPTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../console/js");
 static INDEX: &[u8] = include_bytes!("../../../console/index.html");
 static ICON: &[u8] = include_bytes!("../../../console/icon.svg");
 
-/// Nothing may come from elsewhere, and nothing inline: strings from outside stay text.
+/// Nothing may come from elsewhere, and nothing inline: strings from outside stay text. The one thing
+/// framed is an experiment's report, which comes with a policy of its own.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-    connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    connect-src 'self'; font-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Where the page's files come from.
 #[derive(Debug, Clone, Default)]
