@@ -17,8 +17,15 @@ export const api = {
   nowPlaying: (request, signal) => post("/v1/now-playing", request, { signal }),
   users: (query, limit, signal) => get(`/v1/users?${new URLSearchParams({ query, limit })}`, { signal }),
   user: (id, signal) => get(`/v1/users/${encodeURIComponent(id)}`, { signal }),
+  /** Names and facts of at most 500 items; ids that nobody knows are left out. */
+  items: (ids) => get(`/v1/items?ids=${ids.map(encodeURIComponent).join(",")}`),
   similar: (id, k) => get(`/v1/items/${encodeURIComponent(id)}/similar?k=${k}`),
   slate: (id, signal) => get(`/v1/slates/${encodeURIComponent(id)}`, { signal }),
+  /** Which plays made each source propose an item of a slate. */
+  explanation: (id, itemId) => get(`/v1/slates/${encodeURIComponent(id)}/explanation?${new URLSearchParams({ item_id: itemId })}`),
+  experiments: (signal) => get("/v1/experiments", { signal }),
+  /** Where the report of an experiment is; a page of its own, not JSON. */
+  reportAddress: (name) => `/v1/experiments/${encodeURIComponent(name)}/report`,
   /** Composes again from the record, or with `recompute` runs the stages again. */
   replay: (id, { recompute = false } = {}) => post(`/v1/slates/${encodeURIComponent(id)}/replay${recompute ? "?recompute=true" : ""}`, {}),
   /** `keepalive` lets the request outlive the page. */

@@ -1,8 +1,9 @@
 // The candidates of a slate: sortable, with every number, only the rows in sight in the document.
 // The ones that were removed stand below the others, with the reason.
 
+import { bar } from "./bars.js";
 import { displayOf, isKnown } from "./displays.js";
-import { el, replace, setText } from "./dom.js";
+import { el, replace, setText, spoken } from "./dom.js";
 import { count, number, probability, words } from "./format.js";
 import { stateBlock } from "./states.js";
 
@@ -22,7 +23,7 @@ export class CandidateTable {
   /** @param {function(string): void} onPick called with the item id of a row */
   constructor(onPick) {
     this.onPick = onPick;
-    this.filter = el("input", { class: "search-input search-small", type: "search", placeholder: "Title, id, source or rule", "aria-label": "Filter the candidates", autocomplete: "off", spellcheck: "false", on: { input: () => this.#arrange() } });
+    this.filter = el("input", { class: "search-input search-small", type: "search", placeholder: "Title, artist, id, source or rule", "aria-label": "Filter the candidates", autocomplete: "off", spellcheck: "false", on: { input: () => this.#arrange() } });
     this.summary = el("p", { class: "pane-summary", role: "status" });
     this.head = el("thead");
     this.body = el("tbody", { on: { keydown: (event) => this.#keys(event) } });
@@ -63,6 +64,11 @@ export class CandidateTable {
     this.#arrange();
   }
 
+  /** Draws again with the titles that came in since; the place in the table is kept. */
+  showTitles() {
+    if (this.#record?.candidates.length) this.#arrange();
+  }
+
   #drawHead() {
     replace(
       this.head,
@@ -92,7 +98,7 @@ export class CandidateTable {
 
   #arrange() {
     const text = this.filter.value.trim().toLowerCase();
-    const matches = (row) => !text || [row.item_id, displayOf(row.item_id).title, row.removed_by ?? "", ...row.sources.map(({ source }) => source)].some((part) => part.toLowerCase().includes(text));
+    const matches = (row) => !text || [row.item_id, displayOf(row.item_id).title, ...(displayOf(row.item_id).artists ?? []), row.removed_by ?? "", ...row.sources.map(({ source }) => source)].some((part) => part.toLowerCase().includes(text));
     const { value } = this.#columns.find((column) => column.key === this.#sort.key);
     const order = compare(value, this.#sort.isDown);
     const kept = this.#kept.filter(matches).sort(order);
@@ -119,13 +125,14 @@ export class CandidateTable {
   #row(row, i) {
     const attributes = { "aria-rowindex": String(i + 2) };
     if (row.isDivider) return el("tr", { ...attributes, class: "divider" }, el("th", { colspan: String(this.#columns.length), scope: "colgroup", text: `Removed before the selector: ${count(row.n)}` }));
-    const { title } = displayOf(row.item_id);
+    const { title, artists } = displayOf(row.item_id);
+    const by = artists?.join(", ");
     const isChosen = row.position !== null;
     const moved = isChosen ? row.rank - (row.position + 1) : 0;
     const cells = [
       el("td", { class: "is-number", text: row.rank === null ? "–" : String(row.rank) }),
       el("td", { class: "col-position" }, isChosen ? [String(row.position), moved !== 0 && el("span", { class: moved > 0 ? "moved-up" : "moved-down", text: ` ${moved > 0 ? "▲" : "▼"}${Math.abs(moved)}` })] : "–"),
-      el("th", { scope: "row", class: "col-title" }, el("button", { class: `row-button${isKnown(row.item_id) ? "" : " is-id"}`, type: "button", title: `${title} (${row.item_id})`, text: title, on: { click: () => this.onPick(row.item_id) } })),
+      el("th", { scope: "row", class: "col-title" }, el("button", { class: `row-button${isKnown(row.item_id) ? "" : " is-id"}`, type: "button", title: `${[title, by].filter(Boolean).join(" by ")} (${row.item_id})`, on: { click: () => this.onPick(row.item_id) } }, el("span", { class: "row-title", dir: "auto", text: title }), by && [spoken(" by "), el("span", { class: "row-artists", dir: "auto", text: by })])),
     ];
     const sources = el("td", { class: "col-sources" }, el("span", { class: "chips" }, row.sources.map(({ source, rank, score }) => el("span", { class: "chip", title: `${words(source)}: rank ${rank}, score ${number(score)}`, text: words(source) }))));
     const reason = (columns) => el("td", { class: "col-removed", colspan: String(columns), title: row.removed_by, text: row.removed_by });
@@ -155,12 +162,6 @@ export class CandidateTable {
     this.#paint();
     this.body.querySelector(`tr[data-item="${CSS.escape(row.item_id)}"] button`)?.focus({ preventScroll: true });
   }
-}
-
-/** A probability as a bar from zero, with its number. */
-export function bar(value, head) {
-  if (value === null || value === undefined) return "–";
-  return el("span", { class: `bar bar-${head === "completion" ? 2 : 1}` }, el("span", { class: "bar-number", text: value.toFixed(3) }), el("span", { class: "bar-track", "aria-hidden": "true" }, el("span", { class: "bar-fill", vars: { "--wide": `${(value * 100).toFixed(1)}%` } })));
 }
 
 /** Missing values last, whichever way; ties by item id. */

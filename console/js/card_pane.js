@@ -1,17 +1,17 @@
 // One candidate up close: where it came from, what was known of it, what became of it.
 
 import { api } from "./api.js";
-import { bar } from "./candidate_table.js";
+import { bar } from "./bars.js";
 import { subtitleOf } from "./card.js";
 import { drawCover } from "./cover.js";
 import { itemOf, remember } from "./displays.js";
 import { el, replace } from "./dom.js";
-import { counted, number, probability, words } from "./format.js";
-import { listener } from "./listener.js";
+import { explanation } from "./explanation.js";
+import { number, probability, words } from "./format.js";
 import { player } from "./player.js";
 import { stateBlock } from "./states.js";
 
-const NEAREST = 100;
+const NEAREST = 8;
 
 /** @param {function(string): void} onPick called with the id of a similar item */
 export function cardPane(record, itemId, onPick) {
@@ -41,9 +41,10 @@ export function cardPane(record, itemId, onPick) {
     ),
     part("What became of it", el("p", { text: fate(record, itemId, row, card, shelf) }), card?.reason && el("p", { class: "page-line", text: `Said to the listener: “${card.reason}”` })),
     row && part("Where it came from", sources(row)),
+    row && part("Which plays speak for it", explanation(record, itemId)),
     row?.heads.length > 0 && part("What the ranker expects", el("dl", { class: "head-list" }, row.heads.map(({ head, probability: p }) => el("div", {}, el("dt", { text: words(head) }), el("dd", {}, bar(p, head)))))),
     row && record.feature_names.length > 0 && part("Features as served", features(record.feature_names, row.features)),
-    neighbours(record, itemId, onPick),
+    neighbours(itemId, onPick),
   );
 }
 
@@ -80,28 +81,13 @@ function features(names, values) {
   );
 }
 
-/** Its neighbours by a model, and which of the listener's own plays are among them. */
-function neighbours(record, itemId, onPick) {
+/** Its neighbours by a model. */
+function neighbours(itemId, onPick) {
   const node = el("div", {}, part("Near it", el("p", { class: "page-line", text: "Asking…" })));
   api.similar(itemId, NEAREST).then(
     ({ model, items }) => {
       items.forEach(remember);
-      const scores = new Map(items.map((one) => [one.item_id, one.score]));
-      // Only the listener on the page has plays at hand; a record of somebody else has none.
-      const recent = record.slate.user_id && record.slate.user_id === listener.id ? (listener.profile?.recent ?? []) : [];
-      const near = new Map(recent.filter((play) => scores.has(play.item_id)).map((play) => [play.item_id, { ...play, score: scores.get(play.item_id), n: recent.filter((other) => other.item_id === play.item_id).length }]));
-      const plays = [...near.values()].sort((a, b) => b.score * b.n - a.score * a.n || (a.item_id < b.item_id ? -1 : 1));
-      const total = plays.reduce((sum, play) => sum + play.score * play.n, 0);
-      replace(
-        node,
-        recent.length > 0 &&
-          part(
-            "Plays that speak for it",
-            el("p", { class: "page-line", text: plays.length ? `Of the last ${counted(recent.length, "play")}, those among its ${items.length} nearest by ${words(model)}; the share is nearness times plays.` : `None of the last ${counted(recent.length, "play")} is among its ${items.length} nearest by ${words(model)}.` }),
-            rows(plays.slice(0, 6), (play) => `${Math.round((play.score * play.n * 100) / total)} % · ${counted(play.n, "play")}`, onPick),
-          ),
-        part("Near it", el("p", { class: "page-line", text: items.length ? `By ${words(model)}, best first.` : "No model knows its neighbours." }), rows(items.slice(0, 8), (one) => number(one.score), onPick)),
-      );
+      replace(node, part("Near it", el("p", { class: "page-line", text: items.length ? `By ${words(model)}, best first.` : "No model knows its neighbours." }), rows(items, (one) => number(one.score), onPick)));
     },
     (error) => replace(node, part("Near it", el("p", { class: "page-line", text: error.status === 404 ? "No model of this deployment knows its neighbours." : error.message }))),
   );

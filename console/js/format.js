@@ -28,6 +28,11 @@ export function counted(n, one, many = `${one}s`) {
   return `${count(n)} ${n === 1 ? one : many}`;
 }
 
+/** A share of one as `60 %`, with a digit more where it is small: `2.5 %`. */
+export function percent(share) {
+  return `${new Intl.NumberFormat(LOCALE, { maximumFractionDigits: share < 0.1 ? 2 : 1 }).format(share * 100)} %`;
+}
+
 /** A probability with three digits; very small ones keep their size: `0.412`, `3.1e-12`. */
 export function probability(p) {
   if (p === null || p === undefined) return "–";

@@ -4,6 +4,7 @@
 import { announce } from "./announcer.js";
 import { CandidateTable } from "./candidate_table.js";
 import { cardPane } from "./card_pane.js";
+import { isKnown, lookUp } from "./displays.js";
 import { el, replace, setText } from "./dom.js";
 import { icon } from "./icons.js";
 import { router } from "./router.js";
@@ -149,6 +150,7 @@ export class Inspector {
         const record = await slates.record(slate.slate_id);
         if (asked !== this.#asked) return;
         this.#record = record;
+        this.#name(record);
       } catch (failure) {
         if (asked !== this.#asked) return;
         this.#record = null;
@@ -157,6 +159,22 @@ export class Inspector {
       }
     }
     this.#show();
+  }
+
+  /** Titles for the candidates that no shelf shows: one call per record, the page does not wait. */
+  async #name(record) {
+    const { card } = router.route.params;
+    const wasKnown = !card || isKnown(card);
+    const current = record.request.current_item_id;
+    try {
+      const isNew = await lookUp([...record.candidates.map((row) => row.item_id), current, card].filter(Boolean));
+      if (!isNew || record !== this.#record) return;
+    } catch {
+      // The ids stay; the other parts of the page say that the server is away.
+      return;
+    }
+    this.table.showTitles();
+    if (!wasKnown && this.isOpen && router.route.params.inspect === "card") this.#show();
   }
 
   #show() {
