@@ -6,6 +6,7 @@ import { clock } from "./clock.js";
 import { hideCurrent } from "./controls.js";
 import { isKnown } from "./displays.js";
 import { el, replace } from "./dom.js";
+import { ExperimentsView } from "./experiments.js";
 import { HomeView } from "./home.js";
 import { report } from "./impressions.js";
 import { Inspector } from "./inspector.js";
@@ -30,14 +31,20 @@ const makers = {
   home: () => new HomeView({ inspect }),
   "now-playing": () => new NowPlayingView({ inspect }),
   listeners: () => new ListenersView(),
+  experiments: () => new ExperimentsView(),
 };
-const TITLES = { home: "Home", "now-playing": "Now Playing", listeners: "Listeners" };
+const TITLES = { home: "Home", "now-playing": "Now Playing", listeners: "Listeners", experiments: "Experiments" };
 let view = null;
 let rail = null;
 
 /** The surface that the room in view shows. */
 function surface() {
   return router.route.room === "now-playing" ? "now_playing" : "home";
+}
+
+/** Whether the room in view shows a slate. */
+function showsSlate() {
+  return ["home", "now-playing"].includes(router.route.room);
 }
 
 function showRoom({ isFirst = false } = {}) {
@@ -47,14 +54,20 @@ function showRoom({ isFirst = false } = {}) {
   view.mount(main);
   main.scrollTop = 0;
   document.body.dataset.room = room;
-  document.title = `${TITLES[room]} – Segue`;
+  showTitle();
   if (!isFirst) {
     main.focus({ preventScroll: true });
     announce(TITLES[room]);
   }
   const { slate } = slates.state(surface());
-  if (slate && room !== "listeners") router.note({ slate: slate.slate_id });
+  if (slate && showsSlate()) router.note({ slate: slate.slate_id });
   inspector.follow(surface());
+}
+
+/** What the tab is called: the room, and the experiment that is open in it. */
+function showTitle() {
+  const { params, room } = router.route;
+  document.title = [params.experiment, TITLES[room], "Segue"].filter(Boolean).join(" – ");
 }
 
 /** Shows what the address asks for: whom, which slate, which track. */
@@ -71,6 +84,12 @@ async function applyRoute({ before = null } = {}) {
   }
   if (params.slate && slates.state(surface()).slate?.slate_id !== params.slate) await showRecorded(params.slate);
   if (!before || before.room !== room || isOther) showRoom({ isFirst: !before });
+  else if ((before.params.experiment ?? null) !== (params.experiment ?? null)) {
+    showTitle();
+    main.scrollTop = 0;
+    main.focus({ preventScroll: true });
+    announce(params.experiment ?? TITLES[room]);
+  }
   rail?.showRoute();
   inspector.applyRoute();
 }
@@ -98,7 +117,7 @@ function wire() {
   for (const name of ["home", "now_playing"]) {
     slates.on(name, () => {
       const { slate } = slates.state(name);
-      if (slate && name === surface() && router.route.room !== "listeners") router.note({ slate: slate.slate_id });
+      if (slate && name === surface() && showsSlate()) router.note({ slate: slate.slate_id });
     });
   }
   listener.on("acted", () => {
@@ -129,7 +148,7 @@ function wire() {
       else actOn(card, (one) => listener.hide(one));
     },
     i: () => inspector.toggle(focused()),
-    r: () => (router.route.room === "now-playing" && player.card ? slates.askQueue(player.card.item_id) : slates.askHome()),
+    r: () => (view.askAgain ? view.askAgain() : router.route.room === "now-playing" && player.card ? slates.askQueue(player.card.item_id) : slates.askHome()),
     t: () => {
       announce(`${switchTheme()} theme`);
       rail.showTheme();
@@ -137,6 +156,7 @@ function wire() {
     1: () => router.go("home", { slate: null }),
     2: () => router.go("now-playing", { slate: null }),
     3: () => router.go("listeners", { slate: null }),
+    4: () => router.go("experiments", { slate: null, experiment: null }),
     "/": () => {
       router.go("listeners", { slate: null });
       view.focusSearch?.();

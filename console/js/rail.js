@@ -9,7 +9,7 @@ import { listener } from "./listener.js";
 import { router } from "./router.js";
 import { followSystem, switchTheme, theme } from "./theme.js";
 
-const ROOMS = [["home", "Home", "home"], ["now-playing", "Now Playing", "disc"], ["listeners", "Listeners", "people"]];
+const ROOMS = [["home", "Home", "home"], ["now-playing", "Now Playing", "disc"], ["listeners", "Listeners", "people"], ["experiments", "Experiments", "split"]];
 
 /** @param {{openKeys: function, toggleInspector: function}} actions */
 export function mountRail(container, { openKeys, toggleInspector }) {
@@ -34,7 +34,7 @@ export function mountRail(container, { openKeys, toggleInspector }) {
   };
   const showRoute = () => {
     for (const [room, link] of links) {
-      link.href = router.href(room);
+      link.href = router.href(room, { experiment: null });
       if (router.route.room === room) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }

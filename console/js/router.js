@@ -3,7 +3,7 @@
 
 import { Emitter } from "./emitter.js";
 
-export const ROOMS = ["home", "now-playing", "listeners"];
+export const ROOMS = ["home", "now-playing", "listeners", "experiments"];
 
 class Router extends Emitter {
   #route = parse(location.hash);
@@ -13,14 +13,14 @@ class Router extends Emitter {
     addEventListener("hashchange", () => this.#apply(parse(location.hash)));
   }
 
-  /** `room` and the parameters `user`, `slate`, `item` (current track), `inspect`, `card`. */
+  /** `room` and the parameters `user`, `slate`, `item` (current track), `inspect`, `card`, `experiment`. */
   get route() {
     return this.#route;
   }
 
   /** Goes to a place; parameters not named are kept, null ones removed. Emits `change`. */
   go(room, changes = {}) {
-    const params = merged(this.#route.params, changes);
+    const params = inRoom(room, merged(this.#route.params, changes));
     const address = format(room, params);
     if (address === location.hash) return;
     history.pushState(null, "", address);
@@ -36,7 +36,7 @@ class Router extends Emitter {
 
   /** The address of a room, for links. */
   href(room, changes = {}) {
-    return format(room, merged(this.#route.params, { slate: null, card: null, ...changes }));
+    return format(room, inRoom(room, merged(this.#route.params, { slate: null, card: null, ...changes })));
   }
 
   #apply(route) {
@@ -55,6 +55,12 @@ function parse(hash) {
 function format(room, params) {
   const query = new URLSearchParams(params).toString();
   return `#/${room}${query ? `?${query}` : ""}`;
+}
+
+/** An experiment is open in its own room only. */
+function inRoom(room, params) {
+  const { experiment, ...others } = params;
+  return room === "experiments" ? params : others;
 }
 
 function merged(params, changes) {

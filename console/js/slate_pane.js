@@ -6,6 +6,7 @@ import { clock } from "./clock.js";
 import { el, replace } from "./dom.js";
 import { count, counted, moment, number, probability, words } from "./format.js";
 import { icon } from "./icons.js";
+import { router } from "./router.js";
 
 /** Everything that decided one slate, by name. */
 export function slatePane(record) {
@@ -28,7 +29,7 @@ export function slatePane(record) {
       fact("Composed at", `${moment(slate.composed_at, clock.isWorld)}${clock.isWorld ? " (UTC)" : ""}`),
       fact("Deployment", copyable(record.deployment_id)),
       el("div", {}, el("dt", { text: "Models serving now" }), models),
-      fact("Experiment arms", record.arms.length ? record.arms.join(", ") : "none"),
+      fact("Experiment arms", arms(record.arms)),
       fact("Seed", copyable(String(record.seed))),
       fact("User state", `known up to offset ${count(record.user_state_offset)}`),
       fact("Slate propensity", probability(slate.slate_propensity)),
@@ -57,6 +58,12 @@ function selectors(shelves) {
 
 function fact(name, value) {
   return el("div", {}, el("dt", { text: name }), el("dd", {}, value));
+}
+
+/** Arms as `experiment=arm`, each a link to its experiment. */
+function arms(names) {
+  if (!names.length) return "none: no experiment could have changed this slate";
+  return names.map((name) => el("a", { class: "chip chip-link", href: router.href("experiments", { experiment: name.split("=")[0], inspect: null }), text: name.replace("=", " = ") }));
 }
 
 function copyable(text) {

@@ -17,7 +17,8 @@ import { LISTENERS, noise, TRACK_BY_ID, TRACKS } from "./catalogue.mjs";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
 const TYPES = { ".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml" };
-const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox";
 const DAY = 86_400_000;
 const HEADS = ["stream", "completion"];
 const FEATURES = ["user_n_plays_7d", "user_skip_rate_7d", "item_plays_30d", "item_skip_rate", "user_item_n_plays", "user_artist_n_plays", "days_since_user_item", "co_listen_score", "popularity_score", "hour_of_day", "energy_gap", "item_age_days"];
@@ -215,6 +216,11 @@ const routes = [
       features: [{ name: "user_n_plays_7d", value: Math.min(person.n_plays, 180) }, { name: "user_skip_rate_7d", value: 0.31 }, { name: "user_n_artists_30d", value: Math.min(person.n_plays, 64) }, { name: "user_mean_listened_ms", value: 162_400 }, { name: "user_last_hour_of_day", value: null }],
     };
   }],
+  ["GET", /^\/v1\/items$/, ({ query }) => {
+    const ids = (query.get("ids") ?? "").split(",");
+    if (ids.length > 500) return fail(400, "bad_field", "at most 500 ids in one call");
+    return { items: ids.filter((id) => TRACK_BY_ID.has(id)).map((id) => ({ item_id: id, display: TRACK_BY_ID.get(id).display })) };
+  }],
   ["GET", /^\/v1\/items\/([^/]+)\/similar$/, ({ match, query }) => {
     const id = decodeURIComponent(match[1]);
     const track = TRACK_BY_ID.get(id);
@@ -245,11 +251,46 @@ const routes = [
     const found = records.get(decodeURIComponent(match[1]));
     return found ? { ...found.record, __seed: found.seed } : fail(404, "slate_not_found", `no slate \`${match[1]}\`; slates are kept for 30 days`);
   }],
+  ["GET", /^\/v1\/slates\/([^/]+)\/explanation$/, ({ match, query }) => {
+    const id = decodeURIComponent(match[1]);
+    const item_id = query.get("item_id");
+    const record = records.get(id)?.record;
+    const row = record?.candidates.find((one) => one.item_id === item_id);
+    if (!row) return fail(404, "candidate_not_found", `no candidate \`${id}/${item_id}\``);
+    const person = people.get(record.request.user_id);
+    const sources = row.sources.map(({ source, score }) => ({ source, score, plays: source === "popularity" || !person ? [] : parts(person, row.item_id, source, score) }));
+    return { slate_id: id, item_id, sources, is_current: (person?.offset ?? 0) === record.user_state_offset };
+  }],
+  ["GET", /^\/v1\/experiments$/, () => ({ experiments: EXPERIMENTS })],
+  ["GET", /^\/v1\/experiments\/([^/]+)\/report$/, ({ match }) => {
+    const name = decodeURIComponent(match[1]);
+    return EXPERIMENTS.some((one) => one.name === name && one.has_report) ? { __html: reportPage(name) } : fail(404, "report_not_found", `no report \`${name}\``);
+  }],
   ["POST", /^\/v1\/slates\/([^/]+)\/replay$/, ({ match }) => {
     const id = decodeURIComponent(match[1]);
     return records.has(id) ? { slate_id: id, is_identical: true, differences: [] } : fail(404, "slate_not_found", `no slate \`${id}\``);
   }],
 ];
+
+/** A score taken apart: the plays of the same genre, each worth less the longer ago. */
+function parts(person, item_id, source, score) {
+  const genre = TRACK_BY_ID.get(item_id).artist.genre;
+  const plays = person.plays.filter((play) => TRACK_BY_ID.get(play.item_id)?.artist.genre === genre).slice(0, source === "markov" ? 1 : 20);
+  const weights = plays.map((play, i) => noise(source, item_id, play.item_id) / (i + 1));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  return plays.map(({ item_id: played, occurred_at }, i) => ({ item_id: played, display: TRACK_BY_ID.get(played).display, occurred_at, amount: (score * weights[i]) / total })).sort((a, b) => b.amount - a.amount);
+}
+
+const EXPERIMENTS = [
+  { name: "home_ranker", status: "running", unit: "user", ramp: 0.5, surfaces: ["home"], arms: [{ name: "control", share: 0.5, deployment_id: "dep-5f2c81d09a34" }, { name: "treatment", share: 0.5, deployment_id: "dep-0b77e1c2f4a9" }], started_at: Date.UTC(2026, 2, 2, 9, 30), has_report: true },
+  { name: "queue-length", status: "running", unit: "session", ramp: 0.025, surfaces: ["home", "now_playing"], arms: [{ name: "control", share: 0.6, deployment_id: "dep-5f2c81d09a34" }, { name: "shorter", share: 0.3, deployment_id: "dep-9c1f00aa1e62" }, { name: "longer", share: 0.1, deployment_id: "dep-77ab3d51c908" }], has_report: false },
+  { name: "fewer-shelves", status: "stopped", unit: "user", ramp: 1, surfaces: ["home"], arms: [{ name: "control", share: 0.5, deployment_id: "dep-5f2c81d09a34" }, { name: "fewer", share: 0.5, deployment_id: "dep-2d90c4b7e113" }], started_at: Date.UTC(2026, 1, 1, 8), stopped_at: Date.UTC(2026, 1, 22, 17, 45), has_report: false },
+  { name: "clash", status: "refused", detail: "it changes `surface.home.shelf`, which `home_ranker` changes too; give both the same `exclusion_groups`", unit: "user", ramp: 0.2, surfaces: ["home"], arms: [{ name: "control", share: 0.5, deployment_id: "" }, { name: "bold", share: 0.5, deployment_id: "" }], has_report: false },
+];
+
+function reportPage(name) {
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>${name}</title><style>body{font:16px/1.5 system-ui;margin:2rem;max-width:50rem}td,th{text-align:left;padding:.25rem 2rem .25rem 0}</style><h1>Report of ${name}</h1><p>Completed plays for each listener and day.</p><table><tr><th>Arm</th><th>Listeners</th><th>Mean</th><th>Lift, 95 % interval</th></tr><tr><td>control</td><td>1,204</td><td>8.31</td><td>–</td></tr><tr><td>treatment</td><td>1,187</td><td>8.52</td><td>+2.5 % (−0.4 % to +5.4 %)</td></tr></table></html>`;
+}
 
 class Failure extends Error {
   constructor(status, body) {
@@ -277,7 +318,12 @@ const server = createServer(async (request, response) => {
       for (const [method, pattern, handler, status = 200] of routes) {
         const match = url.pathname.match(pattern);
         if (match && method === request.method) {
-          const { __seed, ...answer } = handler({ match, body, query: url.searchParams });
+          const { __seed, __html, ...answer } = handler({ match, body, query: url.searchParams });
+          if (__html) {
+            response.writeHead(200, { "content-type": TYPES[".html"], "content-security-policy": REPORT_POLICY });
+            response.end(__html);
+            return;
+          }
           // The seed is a 64-bit number in JSON, as the engine writes it.
           send(status, JSON.stringify(answer).replace('"@seed@"', __seed));
           return;
