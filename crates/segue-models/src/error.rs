@@ -50,6 +50,18 @@ pub enum ModelError {
         /// What the parser says: names the setting.
         message: String,
     },
+    /// A number of a training stopped being one.
+    #[error(
+        "model `{model}` diverged in step {step}: {what}. Try a lower `training.learning_rate`, or a `training.clip`"
+    )]
+    Diverged {
+        /// Kind of the model.
+        model: &'static str,
+        /// The step, from 0; it is also the batch, since the order of windows follows from the seed.
+        step: u64,
+        /// Which number.
+        what: String,
+    },
     /// No model of this kind is registered.
     #[error("no model of kind `{kind}`; `kind` is one of {known}")]
     UnknownKind {

@@ -13,6 +13,7 @@ pub mod recommender;
 pub mod registry;
 pub mod retrieval;
 pub mod search;
+pub mod sequence;
 pub mod snapshot_input;
 mod sparse;
 pub mod tensors;

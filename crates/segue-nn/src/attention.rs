@@ -153,36 +153,42 @@ impl CausalAttention {
 
 /// Softmax of `scale · row` over the columns up to the diagonal; zero above it.
 fn softmax_rows(block: &mut [f32], stride: usize, first: usize, last: usize, scale: f32) {
-    vectorised(|| {
-        for i in first..last {
-            let row = &mut block[(i - first) * stride..(i - first) * stride + last];
-            let (seen, above) = row.split_at_mut(i + 1);
-            above.fill(0.0);
-            let top = simd::max(seen);
-            for s in &mut *seen {
-                *s = simd::exp((*s - top) * scale);
+    vectorised(
+        #[inline(always)]
+        || {
+            for i in first..last {
+                let row = &mut block[(i - first) * stride..(i - first) * stride + last];
+                let (seen, above) = row.split_at_mut(i + 1);
+                above.fill(0.0);
+                let top = simd::max(seen);
+                for s in &mut *seen {
+                    *s = simd::exp((*s - top) * scale);
+                }
+                let inverse = 1.0 / simd::sum(seen);
+                for s in seen {
+                    *s *= inverse;
+                }
             }
-            let inverse = 1.0 / simd::sum(seen);
-            for s in seen {
-                *s *= inverse;
-            }
-        }
-    });
+        },
+    );
 }
 
 /// Turns `dP` into `scale · dS`, in place.
 fn softmax_rows_backward(p: &[f32], d: &mut [f32], stride: usize, rows: usize, cols: usize, scale: f32) {
-    vectorised(|| {
-        for row in 0..rows {
-            let p = &p[row * stride..row * stride + cols];
-            let d = &mut d[row * stride..row * stride + cols];
-            let along = simd::dot(p, d);
-            for (d, &p) in d.iter_mut().zip(p) {
-                // A weight of zero has no gradient, whatever stands above the diagonal.
-                *d = p * (*d - along) * scale;
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in 0..rows {
+                let p = &p[row * stride..row * stride + cols];
+                let d = &mut d[row * stride..row * stride + cols];
+                let along = simd::dot(p, d);
+                for (d, &p) in d.iter_mut().zip(p) {
+                    // A weight of zero has no gradient, whatever stands above the diagonal.
+                    *d = p * (*d - along) * scale;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 #[cfg(test)]

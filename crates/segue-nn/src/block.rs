@@ -186,12 +186,15 @@ impl Block {
         let (open, kept) = saved.split_at_mut(x.len());
         gate.forward(pass.params, x, open);
         kept.copy_from_slice(added);
-        vectorised(|| {
-            for i in 0..x.len() {
-                open[i] = simd::sigmoid(open[i]);
-                y[i] = open[i].mul_add(kept[i], x[i]);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for i in 0..x.len() {
+                    open[i] = simd::sigmoid(open[i]);
+                    y[i] = open[i].mul_add(kept[i], x[i]);
+                }
+            },
+        );
     }
 
     /// Turns `d` from the gradient of `y` into that of `x`, both `[n, d]`, and adds the gradients of
@@ -254,12 +257,15 @@ impl Block {
     ) {
         if let Some(gate) = gate {
             let (open, kept) = saved.split_at(x.len());
-            vectorised(|| {
-                for i in 0..x.len() {
-                    added[i] = d[i] * open[i];
-                    inner[i] = d[i] * kept[i] * open[i] * (1.0 - open[i]);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for i in 0..x.len() {
+                        added[i] = d[i] * open[i];
+                        inner[i] = d[i] * kept[i] * open[i] * (1.0 - open[i]);
+                    }
+                },
+            );
             gate.backward(pass.params, x, inner, d, true, grads);
         } else {
             added.copy_from_slice(d);

@@ -34,12 +34,15 @@ impl Dropout {
         if !self.is_active() {
             return;
         }
-        vectorised(|| {
-            for (i, x) in x.iter_mut().enumerate() {
-                let draw = mix32((first.wrapping_add(i as u32)).wrapping_mul(0x9E37_79B9) ^ key);
-                *x *= if draw < self.threshold { 0.0 } else { self.scale };
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (i, x) in x.iter_mut().enumerate() {
+                    let draw = mix32((first.wrapping_add(i as u32)).wrapping_mul(0x9E37_79B9) ^ key);
+                    *x *= if draw < self.threshold { 0.0 } else { self.scale };
+                }
+            },
+        );
     }
 }
 

@@ -39,13 +39,16 @@ impl Embedding {
 
     /// Fills `out` `[n, d]` with the rows `ids` `[n]`, times `scale`.
     pub fn gather(&self, ids: &[u32], scale: f32, out: &mut [f32]) {
-        simd::vectorised(|| {
-            for (&id, out) in ids.iter().zip(out.chunks_exact_mut(self.d)) {
-                for (o, x) in out.iter_mut().zip(self.row(id)) {
-                    *o = x * scale;
+        simd::vectorised(
+            #[inline(always)]
+            || {
+                for (&id, out) in ids.iter().zip(out.chunks_exact_mut(self.d)) {
+                    for (o, x) in out.iter_mut().zip(self.row(id)) {
+                        *o = x * scale;
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 }
 
@@ -112,7 +115,10 @@ impl RowGradient {
                 let row = chunk * 64 + i;
                 for &key in &keys[starts[row] as usize..starts[row + 1] as usize] {
                     let term = find(key as u32 as usize);
-                    simd::vectorised(|| simd::axpy(1.0, term, out));
+                    simd::vectorised(
+                        #[inline(always)]
+                        || simd::axpy(1.0, term, out),
+                    );
                 }
             }
         });

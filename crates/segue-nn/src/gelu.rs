@@ -9,22 +9,28 @@ const CUBIC: f32 = 0.044_715;
 
 /// Fills `y` `[n]` from `x` `[n]`.
 pub fn forward(x: &[f32], y: &mut [f32]) {
-    vectorised(|| {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = x * sigmoid(SCALE * (CUBIC * x * x).mul_add(x, x));
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = x * sigmoid(SCALE * (CUBIC * x * x).mul_add(x, x));
+            }
+        },
+    );
 }
 
 /// Turns the gradient of the output into that of the input, in place: `d` is `dy`, then `dx`.
 pub fn backward(x: &[f32], d: &mut [f32]) {
-    vectorised(|| {
-        for (d, &x) in d.iter_mut().zip(x) {
-            let s = sigmoid(SCALE * (CUBIC * x * x).mul_add(x, x));
-            let slope = SCALE * (3.0 * CUBIC * x).mul_add(x, 1.0);
-            *d *= (x * s * (1.0 - s)).mul_add(slope, s);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (d, &x) in d.iter_mut().zip(x) {
+                let s = sigmoid(SCALE * (CUBIC * x * x).mul_add(x, x));
+                let slope = SCALE * (3.0 * CUBIC * x).mul_add(x, 1.0);
+                *d *= (x * s * (1.0 - s)).mul_add(slope, s);
+            }
+        },
+    );
 }
 
 #[cfg(test)]

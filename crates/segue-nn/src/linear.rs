@@ -62,11 +62,14 @@ impl Linear {
         matmul(self.weight.of_mut(grads), n_in, true, dy_view.t(), Mat::new(x, n, n_in));
         if let Some(bias) = self.bias {
             let db = bias.of_mut(grads);
-            simd::vectorised(|| {
-                for row in dy.chunks_exact(n_out) {
-                    simd::axpy(1.0, row, db);
-                }
-            });
+            simd::vectorised(
+                #[inline(always)]
+                || {
+                    for row in dy.chunks_exact(n_out) {
+                        simd::axpy(1.0, row, db);
+                    }
+                },
+            );
         }
         matmul(dx, n_in, accumulate, dy_view, Mat::new(self.weight.of(params), n_out, n_in));
     }

@@ -38,23 +38,26 @@ impl Norm {
         let gain = self.gain.of(params);
         let d = gain.len();
         let bias = self.bias.map(|b| b.of(params));
-        vectorised(|| {
-            for (x, y) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)) {
-                let (mean, inverse) = moments(x, bias.is_some());
-                match bias {
-                    Some(bias) => {
-                        for i in 0..d {
-                            y[i] = ((x[i] - mean) * inverse).mul_add(gain[i], bias[i]);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (x, y) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)) {
+                    let (mean, inverse) = moments(x, bias.is_some());
+                    match bias {
+                        Some(bias) => {
+                            for i in 0..d {
+                                y[i] = ((x[i] - mean) * inverse).mul_add(gain[i], bias[i]);
+                            }
                         }
-                    }
-                    None => {
-                        for i in 0..d {
-                            y[i] = x[i] * inverse * gain[i];
+                        None => {
+                            for i in 0..d {
+                                y[i] = x[i] * inverse * gain[i];
+                            }
                         }
                     }
                 }
-            }
-        });
+            },
+        );
     }
 
     /// Adds the gradients of gain and bias to `grads` and that of the input to `dx` `[n, d]`.
@@ -67,28 +70,38 @@ impl Norm {
         let centred = self.bias.is_some();
         if let Some(bias) = self.bias {
             let db = bias.of_mut(grads);
-            vectorised(|| dy.chunks_exact(d).for_each(|dy| simd::axpy(1.0, dy, db)));
+            vectorised(
+                #[inline(always)]
+                || {
+                    for dy in dy.chunks_exact(d) {
+                        simd::axpy(1.0, dy, db);
+                    }
+                },
+            );
         }
         let d_gain = self.gain.of_mut(grads);
-        vectorised(|| {
-            let rows = x.chunks_exact(d).zip(dy.chunks_exact(d)).zip(dx.chunks_exact_mut(d));
-            for ((x, dy), dx) in rows {
-                let (mean, inverse) = moments(x, centred);
-                let (mut along, mut total) = ([0.0_f32; simd::LANES], [0.0_f32; simd::LANES]);
-                for i in 0..d {
-                    let (unit, g) = ((x[i] - mean) * inverse, dy[i] * gain[i]);
-                    d_gain[i] = dy[i].mul_add(unit, d_gain[i]);
-                    along[i % simd::LANES] += g * unit;
-                    total[i % simd::LANES] += g;
+        vectorised(
+            #[inline(always)]
+            || {
+                let rows = x.chunks_exact(d).zip(dy.chunks_exact(d)).zip(dx.chunks_exact_mut(d));
+                for ((x, dy), dx) in rows {
+                    let (mean, inverse) = moments(x, centred);
+                    let (mut along, mut total) = ([0.0_f32; simd::LANES], [0.0_f32; simd::LANES]);
+                    for i in 0..d {
+                        let (unit, g) = ((x[i] - mean) * inverse, dy[i] * gain[i]);
+                        d_gain[i] = dy[i].mul_add(unit, d_gain[i]);
+                        along[i % simd::LANES] += g * unit;
+                        total[i % simd::LANES] += g;
+                    }
+                    let along = simd::sum(&along) / d as f32;
+                    let total = if centred { simd::sum(&total) / d as f32 } else { 0.0 };
+                    for i in 0..d {
+                        let unit = (x[i] - mean) * inverse;
+                        dx[i] += (dy[i] * gain[i] - total - unit * along) * inverse;
+                    }
                 }
-                let along = simd::sum(&along) / d as f32;
-                let total = if centred { simd::sum(&total) / d as f32 } else { 0.0 };
-                for i in 0..d {
-                    let unit = (x[i] - mean) * inverse;
-                    dx[i] += (dy[i] * gain[i] - total - unit * along) * inverse;
-                }
-            }
-        });
+            },
+        );
     }
 }
 

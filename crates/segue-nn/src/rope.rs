@@ -38,23 +38,26 @@ impl Rope {
     pub fn rotate(&self, pass: &Pass<'_>, d: usize, qkv: &mut [f32], inverse: bool) {
         let half = self.half;
         let sign = if inverse { -1.0 } else { 1.0 };
-        crate::simd::vectorised(|| {
-            for sequence in pass.sequences() {
-                for (position, token) in sequence.enumerate() {
-                    let cos = &self.cos[position * half..(position + 1) * half];
-                    let sin = &self.sin[position * half..(position + 1) * half];
-                    let row = &mut qkv[token * 3 * d..token * 3 * d + 2 * d];
-                    for head in row.chunks_exact_mut(2 * half) {
-                        let (a, b) = head.split_at_mut(half);
-                        for i in 0..half {
-                            let (x, y, s) = (a[i], b[i], sign * sin[i]);
-                            a[i] = x * cos[i] - y * s;
-                            b[i] = x * s + y * cos[i];
+        crate::simd::vectorised(
+            #[inline(always)]
+            || {
+                for sequence in pass.sequences() {
+                    for (position, token) in sequence.enumerate() {
+                        let cos = &self.cos[position * half..(position + 1) * half];
+                        let sin = &self.sin[position * half..(position + 1) * half];
+                        let row = &mut qkv[token * 3 * d..token * 3 * d + 2 * d];
+                        for head in row.chunks_exact_mut(2 * half) {
+                            let (a, b) = head.split_at_mut(half);
+                            for i in 0..half {
+                                let (x, y, s) = (a[i], b[i], sign * sin[i]);
+                                a[i] = x * cos[i] - y * s;
+                                b[i] = x * s + y * cos[i];
+                            }
                         }
                     }
                 }
-            }
-        });
+            },
+        );
     }
 }
 

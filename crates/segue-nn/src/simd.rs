@@ -42,6 +42,9 @@ impl Isa {
 }
 
 /// Runs `f` compiled for the widest instruction set of this machine.
+///
+/// Write the closure as `#[inline(always)] || …`: only code that is inlined is compiled anew, and a
+/// large closure is not by itself. What it calls in a loop should be `inline(always)` too.
 #[inline(always)]
 pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
@@ -124,27 +127,33 @@ pub fn axpy(a: f32, x: &[f32], y: &mut [f32]) {
 
 /// `y += x`, vectorised.
 pub fn add(x: &[f32], y: &mut [f32]) {
-    vectorised(|| {
-        for (y, x) in y.iter_mut().zip(x) {
-            *y += x;
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y += x;
+            }
+        },
+    );
 }
 
 /// Whether every number is finite.
 #[must_use]
 pub fn all_finite(x: &[f32]) -> bool {
     // Zero times anything finite is zero; times anything else it is not a number.
-    vectorised(|| {
-        let mut sums = [0.0_f32; LANES];
-        let (main, rest) = x.as_chunks::<LANES>();
-        for x in main {
-            for i in 0..LANES {
-                sums[i] += x[i] * 0.0;
+    vectorised(
+        #[inline(always)]
+        || {
+            let mut sums = [0.0_f32; LANES];
+            let (main, rest) = x.as_chunks::<LANES>();
+            for x in main {
+                for i in 0..LANES {
+                    sums[i] += x[i] * 0.0;
+                }
             }
-        }
-        fold(sums) == 0.0 && rest.iter().all(|x| x.is_finite())
-    })
+            fold(sums) == 0.0 && rest.iter().all(|x| x.is_finite())
+        },
+    )
 }
 
 /// `eˣ` to about 2 units in the last place; 0 below -87.3, the largest number above 88.3.

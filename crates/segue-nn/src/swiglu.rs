@@ -4,31 +4,37 @@ use crate::simd::{sigmoid, vectorised};
 
 /// Fills `y` `[n, f]` from `x` `[n, 2 f]`.
 pub fn forward(x: &[f32], f: usize, y: &mut [f32]) {
-    vectorised(|| {
-        for (x, y) in x.chunks_exact(2 * f).zip(y.chunks_exact_mut(f)) {
-            let (a, b) = x.split_at(f);
-            for i in 0..f {
-                y[i] = a[i] * sigmoid(a[i]) * b[i];
+    vectorised(
+        #[inline(always)]
+        || {
+            for (x, y) in x.chunks_exact(2 * f).zip(y.chunks_exact_mut(f)) {
+                let (a, b) = x.split_at(f);
+                for i in 0..f {
+                    y[i] = a[i] * sigmoid(a[i]) * b[i];
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Fills `dx` `[n, 2 f]` from `dy` `[n, f]`.
 pub fn backward(x: &[f32], f: usize, dy: &[f32], dx: &mut [f32]) {
-    vectorised(|| {
-        let rows = x.chunks_exact(2 * f).zip(dy.chunks_exact(f)).zip(dx.chunks_exact_mut(2 * f));
-        for ((x, dy), dx) in rows {
-            let (a, b) = x.split_at(f);
-            let (da, db) = dx.split_at_mut(f);
-            for i in 0..f {
-                let s = sigmoid(a[i]);
-                let silu = a[i] * s;
-                da[i] = dy[i] * b[i] * silu.mul_add(1.0 - s, s);
-                db[i] = dy[i] * silu;
+    vectorised(
+        #[inline(always)]
+        || {
+            let rows = x.chunks_exact(2 * f).zip(dy.chunks_exact(f)).zip(dx.chunks_exact_mut(2 * f));
+            for ((x, dy), dx) in rows {
+                let (a, b) = x.split_at(f);
+                let (da, db) = dx.split_at_mut(f);
+                for i in 0..f {
+                    let s = sigmoid(a[i]);
+                    let silu = a[i] * s;
+                    da[i] = dy[i] * b[i] * silu.mul_add(1.0 - s, s);
+                    db[i] = dy[i] * silu;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 #[cfg(test)]

@@ -18,14 +18,15 @@ pub use kernel::Kernel;
 
 use crate::registry::RecommenderKind;
 
-/// Declares the modules and the list from one line per model.
+/// Declares the modules and the list from one line per model; models of other folders come last.
 macro_rules! recommenders {
-    ($($module:ident :: $model:ident),+ $(,)?) => {
+    ($($module:ident :: $model:ident),+ ; $($elsewhere:path),+ $(,)?) => {
         $(pub mod $module;)+
 
         /// Every registered retrieval model.
         pub const RECOMMENDERS: &[RecommenderKind] = &[
-            $(RecommenderKind::of::<$module::$model>()),+
+            $(RecommenderKind::of::<$module::$model>(),)+
+            $(RecommenderKind::of::<$elsewhere>()),+
         ];
     };
 }
@@ -40,5 +41,7 @@ recommenders! {
     markov::Markov,
     seq_rules::SeqRules,
     pctm::Pctm,
-    trending::Trending,
+    trending::Trending;
+    crate::sequence::SasRec,
+    crate::sequence::ESasRec,
 }

@@ -104,10 +104,25 @@ impl Board {
     }
 }
 
+/// The settings of the suite: the defaults, but a small network where a model trains one.
+fn settings(kind: &str) -> toml::Table {
+    let small = r#"
+d = 16
+n_blocks = 1
+hidden = 32
+dropout = 0.0
+max_history = 50
+negatives = { count = 16 }
+training = { rounds = 8, round_steps = 50, patience = 3, batch = 32, learning_rate = 0.01 }
+"#;
+    let text = if ["sasrec", "esasrec"].contains(&kind) { small } else { "" };
+    text.parse().unwrap()
+}
+
 fn every_model(mut check: impl FnMut(&'static str, bool, Box<dyn Recommender>)) {
     let board = Board::until(N_DAYS);
     for line in RECOMMENDERS {
-        let model = line.fit(&toml::Table::new(), &board.input()).unwrap();
+        let model = line.fit(&settings(line.kind), &board.input()).unwrap();
         assert_eq!(model.kind(), line.kind);
         assert_eq!(model.n_items(), N_ITEMS, "{}", line.kind);
         check(line.kind, line.personal, model);
@@ -236,9 +251,9 @@ fn a_fit_until_a_moment_equals_a_fit_on_what_was_known_then() {
     let known = Board::until(2).with_stranger(false);
     for line in RECOMMENDERS {
         let until = FitInput { until: Some(Day(2).start()), ..whole.input() };
-        let a = line.fit(&toml::Table::new(), &until).unwrap();
-        let b = line.fit(&toml::Table::new(), &known.input()).unwrap();
-        let c = line.fit(&toml::Table::new(), &whole.input()).unwrap();
+        let a = line.fit(&settings(line.kind), &until).unwrap();
+        let b = line.fit(&settings(line.kind), &known.input()).unwrap();
+        let c = line.fit(&settings(line.kind), &whole.input()).unwrap();
         assert!(a.parts() == b.parts(), "{}: saw past `until`", line.kind);
         assert!(a.parts() != c.parts(), "{}: the test data cannot tell", line.kind);
     }
@@ -252,9 +267,14 @@ fn the_number_of_threads_changes_nothing() {
     sequences.known_at = (0..sequences.item.len() as i64).map(|i| i % 30 * DAY_MS).collect();
     sequences.occurred_at = sequences.known_at.clone();
     for line in RECOMMENDERS {
+        // A few steps of a training are enough to tell.
+        let mut table = settings(line.kind);
+        if let Some(training) = table.get_mut("training").and_then(toml::Value::as_table_mut) {
+            training.extend([("rounds".to_owned(), 1.into()), ("round_steps".to_owned(), 4.into())]);
+        }
         let fit = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| line.fit(&toml::Table::new(), &FitInput::of(sequences.view())).unwrap().parts())
+            pool.install(|| line.fit(&table, &FitInput::of(sequences.view())).unwrap().parts())
         };
         assert!(fit(1) == fit(4), "{}: 1 and 4 threads differ", line.kind);
     }
@@ -273,7 +293,7 @@ fn no_data_or_only_profiles_is_an_answer_or_a_clear_refusal() {
     ];
     for line in RECOMMENDERS {
         for input in inputs {
-            match line.fit(&toml::Table::new(), &input) {
+            match line.fit(&settings(line.kind), &input) {
                 Ok(model) => {
                     ask(&*model, &dated(&[0, 0, 7]), 5, &ItemFilter::default());
                 }
@@ -289,7 +309,7 @@ fn rows_out_of_range_are_refused_before_anything_is_counted() {
     let mut bad = OwnedSequences::from_items(2, [vec![0, 1]]);
     bad.item[1] = 2;
     for line in RECOMMENDERS {
-        let error = line.fit(&toml::Table::new(), &FitInput::of(bad.view())).map(drop).unwrap_err();
+        let error = line.fit(&settings(line.kind), &FitInput::of(bad.view())).map(drop).unwrap_err();
         assert!(matches!(error, ModelError::Shape { .. }), "{}: {error}", line.kind);
     }
 }

@@ -83,21 +83,24 @@ impl SampledLoss {
             let logits = &mut scratch[..n * k];
             matmul(logits, k, false, Mat::new(h, n, d), rows.t());
             // The target's gradient waits in `d_target` until `dh` is filled.
-            vectorised(|| {
-                for i in 0..n {
-                    let h = &h[i * d..(i + 1) * d];
-                    let logits = &mut logits[i * k..(i + 1) * k];
-                    let wanted = simd::dot(h, table.row(targets[i]));
-                    let (value, slope) = self.row(logits, wanted, targets[i], negatives, scale);
-                    loss += f64::from(value);
-                    for (g, h) in d_target[i * d..(i + 1) * d].iter_mut().zip(h) {
-                        *g = slope * h;
+            vectorised(
+                #[inline(always)]
+                || {
+                    for i in 0..n {
+                        let h = &h[i * d..(i + 1) * d];
+                        let logits = &mut logits[i * k..(i + 1) * k];
+                        let wanted = simd::dot(h, table.row(targets[i]));
+                        let (value, slope) = self.row(logits, wanted, targets[i], negatives, scale);
+                        loss += f64::from(value);
+                        for (g, h) in d_target[i * d..(i + 1) * d].iter_mut().zip(h) {
+                            *g = slope * h;
+                        }
+                        for (g, e) in dh[i * d..(i + 1) * d].iter_mut().zip(table.row(targets[i])) {
+                            *g = slope * e;
+                        }
                     }
-                    for (g, e) in dh[i * d..(i + 1) * d].iter_mut().zip(table.row(targets[i])) {
-                        *g = slope * e;
-                    }
-                }
-            });
+                },
+            );
             let logits = Mat::new(logits, n, k);
             matmul(dh, d, true, logits, rows);
             matmul(d_negative, d, true, logits.t(), Mat::new(h, n, d));

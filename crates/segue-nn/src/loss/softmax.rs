@@ -54,11 +54,14 @@ impl SoftmaxLoss {
             let h = Mat::new(h, n, d);
             let logits = &mut scratch[..n * m];
             matmul(logits, m, false, h, table.t());
-            vectorised(|| {
-                for (row, &target) in logits.chunks_exact_mut(m).zip(targets) {
-                    loss += f64::from(row_gradient(row, target as usize, scale));
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (row, &target) in logits.chunks_exact_mut(m).zip(targets) {
+                        loss += f64::from(row_gradient(row, target as usize, scale));
+                    }
+                },
+            );
             let logits = Mat::new(logits, n, m);
             matmul(dh, d, false, logits, table);
             matmul(d_table, d, true, logits.t(), h);

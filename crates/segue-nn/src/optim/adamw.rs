@@ -88,7 +88,10 @@ impl AdamW {
             let decay = if group.decays { self.adam.weight_decay } else { 0.0 };
             let (w, g) = (&mut params[range.clone()], &grads[range.clone()]);
             let (m, v) = (&mut self.mean[range.clone()], &mut self.square[range]);
-            vectorised(|| self.adam.step(corrections, lr, clip, decay, w, g, m, v));
+            vectorised(
+                #[inline(always)]
+                || self.adam.step(corrections, lr, clip, decay, w, g, m, v),
+            );
         }
     }
 
@@ -104,7 +107,10 @@ impl AdamW {
             .zip(self.mean.par_chunks_mut(CHUNK))
             .zip(self.square.par_chunks_mut(CHUNK))
             .for_each(|(((w, g), m), v)| {
-                vectorised(|| adam.step(corrections, lr, clip, adam.weight_decay, w, g, m, v));
+                vectorised(
+                    #[inline(always)]
+                    || adam.step(corrections, lr, clip, adam.weight_decay, w, g, m, v),
+                );
             });
     }
 }

@@ -7,8 +7,15 @@ use crate::simd;
 /// `Σ xᵢ²` in fixed pieces, added in order, so that it does not depend on the threads.
 #[must_use]
 pub fn square_sum(x: &[f32]) -> f64 {
-    let pieces: Vec<f64> =
-        x.par_chunks(1 << 14).map(|x| f64::from(simd::vectorised(|| simd::dot(x, x)))).collect();
+    let pieces: Vec<f64> = x
+        .par_chunks(1 << 14)
+        .map(|x| {
+            f64::from(simd::vectorised(
+                #[inline(always)]
+                || simd::dot(x, x),
+            ))
+        })
+        .collect();
     pieces.iter().sum()
 }
 

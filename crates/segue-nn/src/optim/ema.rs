@@ -25,11 +25,14 @@ impl Ema {
         self.steps += 1;
         let t = self.steps as f32;
         let gain = 1.0 - self.memory.min((1.0 + t) / (10.0 + t));
-        vectorised(|| {
-            for (a, w) in self.average.iter_mut().zip(weights) {
-                *a = (w - *a).mul_add(gain, *a);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (a, w) in self.average.iter_mut().zip(weights) {
+                    *a = (w - *a).mul_add(gain, *a);
+                }
+            },
+        );
     }
 }
 

@@ -22,14 +22,17 @@ impl RowAdagrad {
     /// One step of the rows of `gradient`: `G += mean(g²)`, `w -= lr g / (√G + ε)`.
     pub fn step(&mut self, table: &mut Embedding, gradient: &RowGradient, lr: f32, clip: f32) {
         let d = table.d;
-        vectorised(|| {
-            for (&row, g) in gradient.rows.iter().zip(gradient.values.chunks_exact(d)) {
-                let row = row as usize;
-                self.square[row] += clip * clip * simd::dot(g, g) / d as f32;
-                let rate = lr * clip / (self.square[row].sqrt() + self.epsilon);
-                simd::axpy(-rate, g, &mut table.table[row * d..(row + 1) * d]);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (&row, g) in gradient.rows.iter().zip(gradient.values.chunks_exact(d)) {
+                    let row = row as usize;
+                    self.square[row] += clip * clip * simd::dot(g, g) / d as f32;
+                    let rate = lr * clip / (self.square[row].sqrt() + self.epsilon);
+                    simd::axpy(-rate, g, &mut table.table[row * d..(row + 1) * d]);
+                }
+            },
+        );
     }
 }
 

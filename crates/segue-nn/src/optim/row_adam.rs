@@ -56,23 +56,26 @@ impl RowAdam {
             .zip(pieces)
             .enumerate()
             .for_each(|(piece, ((((w, m), v), steps), (rows, values)))| {
-                vectorised(|| {
-                    for (&row, g) in rows.iter().zip(values.chunks_exact(d)) {
-                        let at = row as usize - piece * PIECE;
-                        steps[at] += 1;
-                        let range = at * d..(at + 1) * d;
-                        adam.step(
-                            adam.corrections(u64::from(steps[at])),
-                            lr,
-                            clip,
-                            adam.weight_decay,
-                            &mut w[range.clone()],
-                            g,
-                            &mut m[range.clone()],
-                            &mut v[range],
-                        );
-                    }
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (&row, g) in rows.iter().zip(values.chunks_exact(d)) {
+                            let at = row as usize - piece * PIECE;
+                            steps[at] += 1;
+                            let range = at * d..(at + 1) * d;
+                            adam.step(
+                                adam.corrections(u64::from(steps[at])),
+                                lr,
+                                clip,
+                                adam.weight_decay,
+                                &mut w[range.clone()],
+                                g,
+                                &mut m[range.clone()],
+                                &mut v[range],
+                            );
+                        }
+                    },
+                );
             });
     }
 }

@@ -1,0 +1,23 @@
+//! Sequence models: transformers over a listener's history, trained and asked on the CPU.
+//!
+//! One model, one file: its settings with their defaults, and its network in terms of the shared
+//! parts. The parts: [`network`] (the encoder over `segue-nn`), [`windows`] (training windows and
+//! batches), [`trainer`] (steps, validation, early stopping, exact resume), [`model`] (a trained
+//! network as a [`Recommender`](crate::Recommender)).
+
+pub mod esasrec;
+pub mod model;
+pub mod network;
+pub mod sasrec;
+pub mod settings;
+pub mod step;
+pub mod trainer;
+pub mod validation;
+pub mod windows;
+
+pub use esasrec::ESasRec;
+pub use model::SequenceModel;
+pub use network::{Network, NetworkConfig};
+pub use sasrec::SasRec;
+pub use settings::{Loss, Negatives, Positions, Training};
+pub use trainer::{Checkpoint, Trainer};

@@ -1,0 +1,195 @@
+//! A trained network as a retrieval model: encode the history, score every item, keep the best.
+
+use segue_nn::{Embedding, Pass, simd};
+
+use crate::sequence::network::{Events, Network};
+use crate::top_k::TopK;
+use crate::{ItemFilter, ModelError, Query, Scored, Tensors};
+
+/// Weights that answer. Items that were in no training play are never recommended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SequenceModel {
+    network: Network,
+    params: Vec<f32>,
+    table: Embedding,
+    /// `[n_items]` whether the item was in a training play.
+    trained: Vec<bool>,
+}
+
+impl SequenceModel {
+    /// Puts weights together.
+    ///
+    /// # Panics
+    /// If the lengths do not fit the network.
+    #[must_use]
+    pub fn new(network: Network, params: Vec<f32>, table: Embedding, trained: Vec<bool>) -> Self {
+        assert_eq!(params.len(), network.layout.len(), "parameters of the network");
+        assert_eq!(table.n_rows(), trained.len(), "rows of the item table");
+        Self { network, params, table, trained }
+    }
+
+    /// Rebuilds it from its arrays.
+    ///
+    /// # Errors
+    /// [`ModelError::Artifact`] if an array is missing, of another length, or not finite.
+    pub fn load(network: Network, mut tensors: Tensors) -> Result<Self, ModelError> {
+        let mut params = vec![0.0; network.layout.len()];
+        for group in network.layout.groups() {
+            let values = tensors.take_finite(&group.name, group.param.range().len())?;
+            params[group.param.range()].copy_from_slice(&values);
+        }
+        let trained: Vec<bool> = tensors.take::<u8>("item.trained")?.into_iter().map(|t| t != 0).collect();
+        let d = network.config.d;
+        let table = tensors.take_finite("item.weight", trained.len() * d)?;
+        Ok(Self { params, table: Embedding { table, d }, trained, network })
+    }
+
+    /// Its arrays, row by row: one per parameter group, the item table, and which items were trained.
+    #[must_use]
+    pub fn tensors(&self) -> Tensors {
+        let mut tensors = Tensors::new();
+        for group in self.network.layout.groups() {
+            tensors = tensors.with(&group.name, group.param.of(&self.params));
+        }
+        let trained: Vec<u8> = self.trained.iter().map(|&t| u8::from(t)).collect();
+        tensors.with("item.weight", &self.table.table).with("item.trained", &trained)
+    }
+
+    /// Rows of the catalogue.
+    #[must_use]
+    pub fn n_items(&self) -> u32 {
+        self.trained.len() as u32
+    }
+
+    /// Vectors of all items `[n_items, d]`.
+    #[must_use]
+    pub fn item_vectors(&self) -> &Embedding {
+        &self.table
+    }
+
+    /// The network, for its configuration and its parameter groups.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The listener's vector `[d]`: what the items' vectors are multiplied with. `None` if the model
+    /// knows no play of the history.
+    #[must_use]
+    pub fn user_vector(&self, query: &Query<'_>) -> Option<Vec<f32>> {
+        let newest = query.newest_first(self.n_items()).take(self.network.config.max_history);
+        let (mut item, mut action): (Vec<u32>, Vec<u8>) =
+            newest.map(|(at, item)| (item, query.history.action.get(at).copied().unwrap_or(0))).unzip();
+        if item.is_empty() {
+            return None;
+        }
+        item.reverse();
+        action.reverse();
+        let offsets = [0, item.len() as u32];
+        let events = Events { item: &item, action: &action };
+        Some(encode_last(&self.network, &self.params, &self.table, &offsets, events))
+    }
+
+    /// Vectors of many histories, each its own `Query`, in order; `None` as in
+    /// [`user_vector`](Self::user_vector).
+    #[must_use]
+    pub fn user_vectors(&self, queries: &[Query<'_>]) -> Vec<Option<Vec<f32>>> {
+        use rayon::prelude::*;
+        queries.par_iter().map(|query| self.user_vector(query)).collect()
+    }
+
+    /// See [`Recommender::recommend`](crate::Recommender::recommend).
+    pub fn recommend(&self, query: &Query<'_>, k: usize, filter: &ItemFilter<'_>, out: &mut Vec<Scored>) {
+        out.clear();
+        if k == 0 {
+            return;
+        }
+        if let Some(user) = self.user_vector(query) {
+            self.best(&user, k, |item| filter.admits(item), out);
+        }
+    }
+
+    /// Items whose vectors point most nearly the same way (cosine), best first.
+    #[must_use]
+    pub fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
+        let mut out = Vec::new();
+        if item < self.n_items() && self.trained[item as usize] {
+            let row = self.table.row(item);
+            let scale = 1.0 / norm(row).max(f32::MIN_POSITIVE);
+            let unit: Vec<f32> = row.iter().map(|x| x * scale).collect();
+            let mut top = TopK::default();
+            top.reset(k);
+            for other in (0..self.n_items()).filter(|&o| o != item && self.trained[o as usize]) {
+                let row = self.table.row(other);
+                top.offer(
+                    simd::vectorised(
+                        #[inline(always)]
+                        || simd::dot(&unit, row),
+                    ) / norm(row).max(f32::MIN_POSITIVE),
+                    other,
+                );
+            }
+            top.finish(|item| item, &mut out);
+        }
+        out
+    }
+
+    fn best(&self, user: &[f32], k: usize, admits: impl Fn(u32) -> bool, out: &mut Vec<Scored>) {
+        let d = self.table.d;
+        let mut top = TopK::default();
+        top.reset(k);
+        let mut scores = [0.0_f32; 256];
+        for (chunk, rows) in self.table.table.chunks(256 * d).enumerate() {
+            simd::vectorised(
+                #[inline(always)]
+                || {
+                    for (score, row) in scores.iter_mut().zip(rows.chunks_exact(d)) {
+                        *score = simd::dot(user, row);
+                    }
+                },
+            );
+            for i in 0..rows.len() / d {
+                let item = (chunk * 256 + i) as u32;
+                if self.trained[item as usize] && admits(item) {
+                    top.offer(scores[i], item);
+                }
+            }
+        }
+        top.finish(|item| item, out);
+    }
+}
+
+fn norm(x: &[f32]) -> f32 {
+    simd::vectorised(
+        #[inline(always)]
+        || simd::dot(x, x),
+    )
+    .sqrt()
+}
+
+/// The hidden vector of each sequence's last event: `[n_sequences, d]`; zeros for an empty sequence.
+#[must_use]
+pub fn encode_last(
+    network: &Network,
+    params: &[f32],
+    table: &Embedding,
+    offsets: &[u32],
+    events: Events<'_>,
+) -> Vec<f32> {
+    let d = network.config.d;
+    let pass = Pass { params, offsets, noise: None };
+    let n = pass.n_tokens();
+    let mut saved = vec![0.0; network.saved_len(offsets)];
+    let mut scratch = vec![0.0; network.scratch_len(offsets)];
+    network.forward(&pass, events, table, &mut saved, &mut scratch);
+    let hidden = network.hidden(&saved, n);
+    let mut out = Vec::with_capacity((offsets.len() - 1) * d);
+    for sequence in pass.sequences() {
+        if sequence.is_empty() {
+            out.resize(out.len() + d, 0.0);
+        } else {
+            out.extend_from_slice(&hidden[(sequence.end - 1) * d..sequence.end * d]);
+        }
+    }
+    out
+}

@@ -1,0 +1,173 @@
+//! SASRec: self-attention over the history, trained to tell each next play.
+//!
+//! Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, in pre-norm form with GELU and
+//! the softmax over the whole catalogue (Klenitskiy & Vasilev, "Turning Dross Into Gold Loss", RecSys 2023),
+//! which is what made it strong again. Ties: item row.
+
+use segue_nn::Activation;
+use serde::{Deserialize, Serialize};
+
+use crate::registry::Model;
+use crate::retrieval::Targets;
+use crate::sequence::model::SequenceModel;
+use crate::sequence::network::{Network, NetworkConfig};
+use crate::sequence::settings::{Loss, Negatives, Objective, Positions, Training};
+use crate::sequence::trainer;
+use crate::{FitInput, ItemFilter, ModelError, ModelParts, Query, Recommender, Scored};
+
+/// Settings of [`SasRec`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SasRecConfig {
+    /// Size of item and listener vectors.
+    pub d: usize,
+    /// Transformer blocks.
+    pub n_blocks: usize,
+    /// Attention heads per block; divides `d`.
+    pub n_heads: usize,
+    /// Width of the feed-forward part.
+    pub hidden: usize,
+    /// Newest events that are looked at.
+    pub max_history: usize,
+    /// How an event knows its place.
+    pub positions: Positions,
+    /// Whether the action of each event (streamed, skipped, …) is an input, where the data has it.
+    pub actions: bool,
+    /// Dropout of the input and of what each half of a block adds.
+    pub dropout: f32,
+    /// Dropout of attention weights.
+    pub attention_dropout: f32,
+    /// Which plays are positives. All are inputs.
+    pub targets: Targets,
+    /// What is minimised.
+    pub loss: Loss,
+    /// Negatives of the sampled losses.
+    pub negatives: Negatives,
+    /// The training loop.
+    pub training: Training,
+}
+
+impl Default for SasRecConfig {
+    fn default() -> Self {
+        Self {
+            d: 64,
+            n_blocks: 2,
+            n_heads: 2,
+            hidden: 256,
+            max_history: 200,
+            positions: Positions::Learned,
+            actions: true,
+            dropout: 0.2,
+            attention_dropout: 0.0,
+            targets: Targets::Wanted,
+            loss: Loss::Softmax,
+            negatives: Negatives::default(),
+            training: Training::default(),
+        }
+    }
+}
+
+impl SasRecConfig {
+    fn network(&self) -> NetworkConfig {
+        NetworkConfig {
+            d: self.d,
+            n_blocks: self.n_blocks,
+            n_heads: self.n_heads,
+            hidden: self.hidden,
+            activation: Activation::Gelu,
+            gated: false,
+            max_history: self.max_history,
+            positions: self.positions,
+            actions: self.actions,
+            dropout: self.dropout,
+            attention_dropout: self.attention_dropout,
+        }
+    }
+
+    /// The network and what its training minimises, checked.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] names the first setting outside its range.
+    pub fn plan(&self) -> Result<(Network, Objective), ModelError> {
+        let network = self.network();
+        network.check(SasRec::KIND)?;
+        let objective = Objective {
+            model: SasRec::KIND,
+            loss: self.loss,
+            negatives: self.negatives,
+            targets: self.targets,
+            training: self.training,
+        };
+        objective.check()?;
+        Ok((Network::new(network), objective))
+    }
+}
+
+/// A trained model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SasRec {
+    config: SasRecConfig,
+    model: SequenceModel,
+}
+
+impl SasRec {
+    /// The trained network, for vectors of listeners and items.
+    #[must_use]
+    pub fn model(&self) -> &SequenceModel {
+        &self.model
+    }
+}
+
+impl Model for SasRec {
+    type Config = SasRecConfig;
+
+    const KIND: &'static str = "sasrec";
+    const ABOUT: &'static str = "Self-attention over the history, trained on the softmax over the catalogue.";
+
+    const SEARCH: &'static str = r#"
+d = [32, 64, 128]
+n_blocks = [1, 2, 3]
+max_history = [50, 100, 200]
+dropout = { low = 0.1, high = 0.6 }
+positions = ["learned", "rotary"]
+"#;
+
+    fn fit(config: &Self::Config, input: &FitInput<'_>) -> Result<Self, ModelError> {
+        let (network, objective) = config.plan()?;
+        Ok(Self { config: *config, model: trainer::train(network, objective, input)? })
+    }
+
+    fn load(config: Self::Config, parts: ModelParts) -> Result<Self, ModelError> {
+        let (network, _) = config.plan()?;
+        Ok(Self { config, model: SequenceModel::load(network, parts.tensors)? })
+    }
+}
+
+impl Recommender for SasRec {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn n_items(&self) -> u32 {
+        self.model.n_items()
+    }
+
+    fn recommend(
+        &self,
+        query: &Query<'_>,
+        k: usize,
+        filter: &ItemFilter<'_>,
+        out: &mut Vec<Scored>,
+    ) -> Result<(), ModelError> {
+        self.model.recommend(query, k, filter, out);
+        Ok(())
+    }
+
+    fn parts(&self) -> ModelParts {
+        ModelParts::new(Self::KIND, &self.config, self.model.tensors())
+    }
+
+    fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
+        self.model.similar_items(item, k)
+    }
+}

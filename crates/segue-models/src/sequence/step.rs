@@ -1,0 +1,310 @@
+//! One training step: fixed gradient shards side by side, then one update.
+
+use rayon::prelude::*;
+use segue_nn::loss::{NegativeSampler, Negatives, SampledLoss, SampledObjective, SoftmaxLoss};
+use segue_nn::optim::{Adam, AdamW, RowAdam, clip_factor, square_sum};
+use segue_nn::{Carve, Counter, Embedding, Noise, Pass, RowGradient, reduce_shards, simd};
+
+use crate::ModelError;
+use crate::sequence::network::{Events, Network};
+use crate::sequence::settings::{Loss, Objective};
+use crate::sequence::windows::Batch;
+
+/// Streams of random numbers besides dropout.
+const NEGATIVES: u64 = 0x6E_6567;
+
+/// Parameters and what the optimisers remember: all that changes from step to step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// Steps done.
+    pub step: u64,
+    /// The arena of the network.
+    pub params: Vec<f32>,
+    /// The item table.
+    pub table: Embedding,
+    /// Moments of the arena.
+    pub adam: AdamW,
+    /// Moments of the table.
+    pub table_adam: TableAdam,
+}
+
+/// How the table is updated.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TableAdam {
+    /// Every row has a gradient: full softmax.
+    All(AdamW),
+    /// Only the rows of the batch: sampled losses.
+    Rows(RowAdam),
+}
+
+impl State {
+    /// Before the first step.
+    #[must_use]
+    pub fn new(network: &Network, objective: &Objective, n_items: usize, seed: u64) -> Self {
+        let t = &objective.training;
+        let params = network.layout.init(seed);
+        let table = network.new_table(n_items, seed);
+        let adam = Adam { weight_decay: t.weight_decay, ..Adam::default() };
+        let for_table = Adam { weight_decay: t.table_decay, ..Adam::default() };
+        let table_adam = if objective.loss == Loss::Softmax {
+            TableAdam::All(AdamW::new(table.table.len(), for_table))
+        } else {
+            TableAdam::Rows(RowAdam::new(n_items, table.d, for_table))
+        };
+        Self { step: 0, adam: AdamW::new(params.len(), adam), params, table, table_adam }
+    }
+}
+
+/// The memory of a gradient shard.
+#[derive(Debug, Default)]
+struct Shard {
+    buffer: Vec<f32>,
+    /// `[n_tokens, d]` gradients of the input rows.
+    d_input: Vec<f32>,
+    /// `[n_targets, d]` gradients of the target rows, for sampled losses.
+    d_target: Vec<f32>,
+    /// `[k, d]` gradients of the negatives, for sampled losses.
+    d_negative: Vec<f32>,
+    loss: f64,
+}
+
+/// Memory and constants of the steps of a training; holds nothing that a resumed training needs.
+#[derive(Debug)]
+pub struct Stepper {
+    network: Network,
+    objective: Objective,
+    seed: u64,
+    sampler: Option<NegativeSampler>,
+    /// The tokens of each shard; the caller fills them.
+    pub batches: Vec<Batch>,
+    shards: Vec<Shard>,
+    /// `[n_shards, params]`.
+    grads: Vec<f32>,
+    /// `[n_shards, n_items, d]`, for the full softmax.
+    d_table: Vec<f32>,
+    rows: RowGradient,
+    negatives: Negatives,
+    negative_rows: Vec<f32>,
+    targets: Vec<u32>,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// Mean loss of the targets.
+    pub loss: f64,
+    /// Input tokens.
+    pub n_tokens: usize,
+}
+
+impl Stepper {
+    /// Plans for a table of `counts.len()` rows, where `counts` are plays in training.
+    #[must_use]
+    pub fn new(network: &Network, objective: &Objective, counts: &[u64], seed: u64) -> Self {
+        let n = objective.training.shards;
+        let sampled = objective.loss != Loss::Softmax;
+        let negatives = &objective.negatives;
+        Self {
+            network: network.clone(),
+            objective: *objective,
+            seed,
+            sampler: sampled.then(|| NegativeSampler::new(counts, negatives.popular, negatives.in_batch)),
+            batches: vec![Batch::default(); n],
+            shards: (0..n).map(|_| Shard::default()).collect(),
+            grads: vec![0.0; n * network.layout.len()],
+            d_table: if sampled { Vec::new() } else { vec![0.0; n * counts.len() * network.config.d] },
+            rows: RowGradient::default(),
+            negatives: Negatives::default(),
+            negative_rows: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    /// One step on the batches at hand with learning rate `lr`. If a number stops being finite, `state`
+    /// stays as it was.
+    ///
+    /// # Errors
+    /// [`ModelError::Diverged`] names the step and the parameter group.
+    pub fn step(&mut self, state: &mut State, lr: f32) -> Result<StepReport, ModelError> {
+        let d = self.network.config.d;
+        let n_targets: usize = self.batches.iter().map(|b| b.target.len()).sum();
+        let n_tokens: usize = self.batches.iter().map(|b| b.item.len()).sum();
+        let scale = 1.0 / n_targets.max(1) as f32;
+        let k = self.draw_negatives(state);
+        let sampled = self.sampled_loss(k, state.table.n_rows());
+
+        let (network, seed, table, params) = (&self.network, self.seed, &state.table, &state.params);
+        let (negatives, negative_rows) = (&self.negatives, &self.negative_rows);
+        let n_params = network.layout.len();
+        let table_len = if sampled.is_some() { 0 } else { table.table.len() };
+        // `chunks_mut` of an empty slice has no chunks: shards without a dense table get an empty one.
+        let mut tables: Vec<&mut [f32]> = if table_len == 0 {
+            self.shards.iter().map(|_| &mut [][..]).collect()
+        } else {
+            self.d_table.chunks_mut(table_len).collect()
+        };
+        let work =
+            self.shards.par_iter_mut().zip(&self.batches).zip(self.grads.par_chunks_mut(n_params.max(1)));
+        work.zip(&mut tables).enumerate().for_each(|(index, (((shard, batch), grads), d_table))| {
+            let noise = Noise::new(seed, state.step, index as u64);
+            let pass = Pass { params, offsets: &batch.offsets, noise: Some(noise) };
+            let loss = match &sampled {
+                Some(loss) => LossPart::Sampled { loss, negatives, negative_rows },
+                None => LossPart::Whole { d_table },
+            };
+            shard.run(network, &pass, batch, table, loss, scale, d, grads);
+        });
+        drop(tables);
+
+        let loss = self.shards.iter().map(|s| s.loss).sum::<f64>() / n_targets.max(1) as f64;
+        reduce_shards(&mut self.grads, n_params);
+        let inputs = self.shards.iter().zip(&self.batches).map(|(s, b)| (&b.item[..], &s.d_input[..]));
+        let table_squares = if sampled.is_some() {
+            let targets =
+                self.shards.iter().zip(&self.batches).map(|(s, b)| (&b.target[..], &s.d_target[..]));
+            let drawn = self.shards.iter().map(|s| (&negatives.ids[..], &s.d_negative[..]));
+            self.rows.sum(d, inputs.chain(targets).chain(drawn));
+            square_sum(&self.rows.values)
+        } else {
+            reduce_shards(&mut self.d_table, table_len);
+            self.rows.sum(d, inputs);
+            for (&row, g) in self.rows.rows.iter().zip(self.rows.values.chunks_exact(d)) {
+                simd::add(g, &mut self.d_table[row as usize * d..(row as usize + 1) * d]);
+            }
+            square_sum(&self.d_table[..table_len])
+        };
+        let grads = &self.grads[..n_params];
+        let squares = square_sum(grads) + table_squares;
+        if !(loss.is_finite() && squares.is_finite()) {
+            return Err(self.diverged(state, loss, table_squares));
+        }
+        let clip = clip_factor(squares, self.objective.training.clip);
+        state.step += 1;
+        state.adam.step(&self.network.layout, &mut state.params, grads, lr, clip);
+        match &mut state.table_adam {
+            TableAdam::All(adam) => {
+                adam.step_all(&mut state.table.table, &self.d_table[..table_len], lr, clip)
+            }
+            TableAdam::Rows(adam) => adam.step(&mut state.table, &self.rows, lr, clip),
+        }
+        Ok(StepReport { loss, n_tokens })
+    }
+
+    /// Draws the negatives of this step, if the loss has any; their number.
+    fn draw_negatives(&mut self, state: &State) -> usize {
+        let Some(sampler) = &self.sampler else { return 0 };
+        let k = self.objective.negatives.count;
+        self.targets.clear();
+        self.targets.extend(self.batches.iter().flat_map(|b| &b.target));
+        let stream = Counter::new(self.seed, NEGATIVES).fork(state.step);
+        sampler.draw(stream, k, &self.targets, &mut self.negatives);
+        self.negative_rows.resize(k * state.table.d, 0.0);
+        state.table.gather(&self.negatives.ids, 1.0, &mut self.negative_rows);
+        k
+    }
+
+    fn sampled_loss(&self, k: usize, n_items: usize) -> Option<SampledLoss> {
+        let negatives = &self.objective.negatives;
+        let objective = match self.objective.loss {
+            Loss::Softmax => return None,
+            Loss::SampledSoftmax => SampledObjective::Softmax { log_q: negatives.log_q },
+            Loss::Gbce => SampledObjective::gbce(negatives.calibration, k, n_items),
+            Loss::Bce => SampledObjective::Bce { beta: 1.0 },
+        };
+        Some(SampledLoss { objective, k, d: self.network.config.d })
+    }
+
+    /// Finds what is not finite: weights first, since they make everything else so.
+    fn diverged(&self, state: &State, loss: f64, table_squares: f64) -> ModelError {
+        let layout = &self.network.layout;
+        let weights = layout.check_finite("weight", &state.params);
+        let grads = layout.check_finite("gradient", &self.grads[..layout.len()]);
+        let what = if !simd::all_finite(&state.table.table) {
+            "weight of parameter group `item table` is not finite".to_owned()
+        } else if let Err(e) = weights.and(grads) {
+            e.to_string()
+        } else if !table_squares.is_finite() {
+            "gradient of parameter group `item table` is not finite".to_owned()
+        } else {
+            format!("the loss is {loss}")
+        };
+        ModelError::Diverged { model: self.objective.model, step: state.step, what }
+    }
+}
+
+/// The loss of a shard and where its gradient of the table goes.
+enum LossPart<'a, 'b> {
+    Whole { d_table: &'a mut &'b mut [f32] },
+    Sampled { loss: &'a SampledLoss, negatives: &'a Negatives, negative_rows: &'a [f32] },
+}
+
+impl Shard {
+    /// Forward pass, loss and backward pass of a shard.
+    fn run(
+        &mut self,
+        network: &Network,
+        pass: &Pass<'_>,
+        batch: &Batch,
+        table: &Embedding,
+        loss: LossPart<'_, '_>,
+        scale: f32,
+        d: usize,
+        grads: &mut [f32],
+    ) {
+        let (n, n_targets) = (batch.item.len(), batch.target.len());
+        let loss_scratch = match &loss {
+            LossPart::Whole { .. } => SoftmaxLoss { n_items: table.n_rows(), d }.scratch_len(),
+            LossPart::Sampled { loss, .. } => loss.scratch_len(),
+        };
+        let saved_len = network.saved_len(pass.offsets);
+        let scratch_len = network.scratch_len(pass.offsets).max(loss_scratch);
+        let needed = saved_len + scratch_len + n * d + 2 * n_targets * d;
+        if self.buffer.len() < needed {
+            self.buffer.resize(needed, 0.0);
+        }
+        self.d_input.resize(n * d, 0.0);
+        let mut carve = Carve::new(&mut self.buffer);
+        let saved = carve.take(saved_len);
+        let scratch = carve.take(scratch_len);
+        let d_hidden = carve.take(n * d);
+        let h = carve.take(n_targets * d);
+        let dh = carve.take(n_targets * d);
+        let events = Events { item: &batch.item, action: &batch.action };
+        grads.fill(0.0);
+
+        network.forward(pass, events, table, saved, scratch);
+        let hidden = network.hidden(saved, n);
+        for (&token, h) in batch.target_token.iter().zip(h.chunks_exact_mut(d)) {
+            h.copy_from_slice(&hidden[token as usize * d..(token as usize + 1) * d]);
+        }
+        self.loss = match loss {
+            LossPart::Whole { d_table } => {
+                d_table.fill(0.0);
+                let loss = SoftmaxLoss { n_items: table.n_rows(), d };
+                loss.forward_backward(h, &batch.target, &table.table, scale, scratch, dh, d_table)
+            }
+            LossPart::Sampled { loss, negatives, negative_rows } => {
+                self.d_target.resize(n_targets * d, 0.0);
+                self.d_negative.clear();
+                self.d_negative.resize(loss.k * d, 0.0);
+                loss.forward_backward(
+                    h,
+                    &batch.target,
+                    table,
+                    negatives,
+                    negative_rows,
+                    scale,
+                    scratch,
+                    dh,
+                    &mut self.d_target,
+                    &mut self.d_negative,
+                )
+            }
+        };
+        d_hidden.fill(0.0);
+        for (&token, dh) in batch.target_token.iter().zip(dh.chunks_exact(d)) {
+            d_hidden[token as usize * d..(token as usize + 1) * d].copy_from_slice(dh);
+        }
+        network.backward(pass, events, saved, d_hidden, &mut self.d_input, scratch, grads);
+    }
+}

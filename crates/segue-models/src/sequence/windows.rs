@@ -1,0 +1,215 @@
+//! From listeners' plays to training windows and batches. Nothing is copied but the batch at hand.
+
+use segue_data::{Sequence, Sequences};
+use segue_nn::Counter;
+
+use crate::FitInput;
+use crate::retrieval::Targets;
+use crate::sequence::settings::Training;
+
+/// Marks a token without a target.
+pub const NO_TARGET: u32 = u32::MAX;
+
+/// A run of a listener's plays: every play but the last is an input, every play but the first a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Window {
+    user: u32,
+    first: u32,
+    last: u32,
+}
+
+/// A listener whose last wanted play is held out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldOut {
+    /// Row of the listener.
+    pub user: u32,
+    /// Plays before the target.
+    pub n_history: u32,
+    /// The target.
+    pub item: u32,
+}
+
+/// Training windows and held-out plays of a data set.
+#[derive(Debug, Clone)]
+pub struct Windows<'a> {
+    sequences: Sequences<'a>,
+    targets: Targets,
+    windows: Vec<Window>,
+    /// Held-out plays, by listener.
+    pub held_out: Vec<HeldOut>,
+    /// `[n_items]` plays in training.
+    pub counts: Vec<u64>,
+}
+
+impl<'a> Windows<'a> {
+    /// Cuts every listener's plays known before `input.until`, newest first, into windows of at most
+    /// `max_history` inputs. The last window of a listener may be held out: see [`Training`].
+    #[must_use]
+    pub fn new(input: &FitInput<'a>, targets: Targets, max_history: usize, training: &Training) -> Self {
+        let mut out = Self {
+            sequences: input.sequences,
+            targets,
+            windows: Vec::new(),
+            held_out: Vec::new(),
+            counts: vec![0; input.n_items() as usize],
+        };
+        let chosen = out.choose(input, training);
+        let mut next = chosen.iter().peekable();
+        for (user, plays) in (0_u32..).zip(input.users()) {
+            let mut end = plays.len();
+            if next.next_if(|&&u| u == user).is_some()
+                && let Some(at) = last_target(plays, targets)
+            {
+                out.held_out.push(HeldOut { user, n_history: at as u32, item: plays.item[at] });
+                end = at;
+            }
+            for &item in &plays.item[..end] {
+                out.counts[item as usize] += 1;
+            }
+            while end >= 2 {
+                let first = end.saturating_sub(max_history + 1);
+                let wanted = |at: usize| targets.admits(plays.action.get(at).copied());
+                if (first + 1..end).any(wanted) {
+                    out.windows.push(Window { user, first: first as u32, last: end as u32 });
+                }
+                end = if first == 0 { 0 } else { first + 1 };
+            }
+        }
+        out
+    }
+
+    /// Listeners to hold out of: a seeded sample of those with at least three plays.
+    fn choose(&self, input: &FitInput<'a>, training: &Training) -> Vec<u32> {
+        let draws = Counter::new(input.seed, 0x4E1D_0007);
+        let mut able: Vec<(u64, u32)> = (0_u32..)
+            .zip(input.users())
+            .filter(|(_, plays)| plays.len() >= 3)
+            .map(|(user, _)| (draws.bits(u64::from(user)), user))
+            .collect();
+        able.sort_unstable();
+        let n = (able.len() as f64 * f64::from(training.validation_share)).ceil() as usize;
+        let mut chosen: Vec<u32> =
+            able.into_iter().take(n.min(training.validation_listeners)).map(|(_, user)| user).collect();
+        chosen.sort_unstable();
+        chosen
+    }
+
+    /// Number of windows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.windows.len()
+    }
+
+    /// Whether there is nothing to learn from.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.windows.is_empty()
+    }
+
+    /// Plays of a listener.
+    #[must_use]
+    pub fn user(&self, user: u32) -> Sequence<'a> {
+        self.sequences.user(user as usize)
+    }
+
+    /// Fills shards with the windows `rows`: each goes to the shard that has the fewest tokens so far.
+    pub fn fill(&self, rows: &[u32], shards: &mut [Batch]) {
+        shards.iter_mut().for_each(Batch::clear);
+        for &row in rows {
+            let w = self.windows[row as usize];
+            let plays = self.user(w.user);
+            let Some(shard) = shards.iter_mut().min_by_key(|s| s.item.len()) else { return };
+            let inputs = w.first as usize..w.last as usize - 1;
+            shard.item.extend_from_slice(&plays.item[inputs.clone()]);
+            if !plays.action.is_empty() {
+                shard.action.extend_from_slice(&plays.action[inputs.clone()]);
+            }
+            for at in inputs.start + 1..=inputs.end {
+                let wanted = self.targets.admits(plays.action.get(at).copied());
+                if wanted {
+                    shard.target_token.push(
+                        (shard.offsets[shard.offsets.len() - 1] as usize + at - 1 - inputs.start) as u32,
+                    );
+                    shard.target.push(plays.item[at]);
+                }
+            }
+            shard.offsets.push(shard.item.len() as u32);
+        }
+    }
+}
+
+fn last_target(plays: Sequence<'_>, targets: Targets) -> Option<usize> {
+    (1..plays.len()).rev().find(|&at| targets.admits(plays.action.get(at).copied()))
+}
+
+/// The tokens of one gradient shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// `[n_sequences + 1]`.
+    pub offsets: Vec<u32>,
+    /// `[n_tokens]` item rows.
+    pub item: Vec<u32>,
+    /// `[n_tokens]` action codes, or empty.
+    pub action: Vec<u8>,
+    /// `[n_targets]` the token that predicts each target.
+    pub target_token: Vec<u32>,
+    /// `[n_targets]` item rows.
+    pub target: Vec<u32>,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { offsets: vec![0], item: vec![], action: vec![], target_token: vec![], target: vec![] }
+    }
+}
+
+impl Batch {
+    /// Empties it and keeps the memory.
+    pub fn clear(&mut self) {
+        self.offsets.clear();
+        self.offsets.push(0);
+        self.item.clear();
+        self.action.clear();
+        self.target_token.clear();
+        self.target.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use segue_data::OwnedSequences;
+    use segue_types::Action;
+
+    use super::*;
+
+    #[test]
+    fn windows_cover_all_plays_and_skips_are_inputs_but_no_targets() {
+        let mut plays = OwnedSequences::from_items(9, [vec![0, 1, 2, 3, 4, 5, 6], vec![7], vec![]]);
+        plays.action = vec![Action::Completed.code(); 8];
+        plays.action[3] = Action::Skipped.code();
+        let none = Training { validation_share: 0.0, ..Training::default() };
+        let windows = Windows::new(&FitInput::of(plays.view()), Targets::Wanted, 4, &none);
+        assert_eq!(windows.len(), 2);
+        let mut shards = vec![Batch::default()];
+        windows.fill(&[0, 1], &mut shards);
+        assert_eq!(shards[0].item, [2, 3, 4, 5, 0, 1]);
+        assert_eq!(shards[0].offsets, [0, 4, 6]);
+        assert_eq!(shards[0].target, [4, 5, 6, 1, 2]);
+        assert_eq!(shards[0].target_token, [1, 2, 3, 4, 5]);
+        assert_eq!(windows.counts, [1, 1, 1, 1, 1, 1, 1, 1, 0]);
+    }
+
+    #[test]
+    fn a_held_out_play_is_no_input_no_target_and_not_counted() {
+        let plays = OwnedSequences::from_items(4, [vec![0, 1, 2, 3]]);
+        let all = Training { validation_share: 1.0, ..Training::default() };
+        let windows = Windows::new(&FitInput::of(plays.view()), Targets::All, 10, &all);
+        assert_eq!(windows.held_out, [HeldOut { user: 0, n_history: 3, item: 3 }]);
+        let mut shards = vec![Batch::default(), Batch::default()];
+        windows.fill(&[0], &mut shards);
+        assert_eq!(shards[0].item, [0, 1]);
+        assert_eq!(shards[0].target, [1, 2]);
+        assert!(shards[1].item.is_empty());
+        assert_eq!(windows.counts, [1, 1, 1, 0]);
+    }
+}
