@@ -1,10 +1,12 @@
 //! Co-listens: which items are played near each other within a session.
 
 use rayon::prelude::*;
+use segue_types::TimestampMs;
 
 use crate::sequences::Sequences;
-use crate::snapshot::CoListenColumns;
 use crate::snapshot::column::Column;
+use crate::snapshot::tables::{Earlier, NO_ROW};
+use crate::snapshot::{CoListenColumns, csr};
 
 /// Two plays of one session are listened to together if at most this many plays apart.
 pub const CO_LISTEN_WINDOW: usize = 10;
@@ -44,15 +46,19 @@ impl Place {
 /// the budget, so memory depends on it and on the number of items, not on the log. Integer counts:
 /// the result is the same for any number of threads. Plays of a session stand together, as
 /// enrichment numbers them.
-pub(crate) fn top(plays: Sequences<'_>) -> CoListenColumns {
-    top_within(plays, PLAYS_PER_PASS)
+///
+/// Of an earlier snapshot the lists are taken over of items that nothing happened to since its
+/// last final day, and around which nothing happened.
+pub(crate) fn top(plays: Sequences<'_>, earlier: Option<&Earlier<'_>>) -> CoListenColumns {
+    top_within(plays, earlier, PLAYS_PER_PASS)
 }
 
-fn top_within(plays: Sequences<'_>, plays_per_pass: u64) -> CoListenColumns {
+fn top_within(plays: Sequences<'_>, earlier: Option<&Earlier<'_>>, plays_per_pass: u64) -> CoListenColumns {
     let n_items = plays.n_items as usize;
+    let is_counted = counted(plays, earlier);
     let mut n_plays = vec![0_u64; n_items];
     if !plays.session.is_empty() {
-        plays.item.iter().for_each(|&item| n_plays[item as usize] += 1);
+        plays.item.iter().for_each(|&item| n_plays[item as usize] += u64::from(is_counted[item as usize]));
     }
     let (mut offsets, mut item, mut count) = (vec![0_u64], Vec::new(), Vec::new());
     let mut from = 0;
@@ -64,7 +70,7 @@ fn top_within(plays: Sequences<'_>, plays_per_pass: u64) -> CoListenColumns {
             starts.push(n as usize);
             to += 1;
         }
-        let places = places(&plays, from..to, &starts);
+        let places = places(&plays, from..to, &is_counted, &starts);
         let tasks: Vec<(Vec<u32>, Vec<u64>)> = (0..(to - from).div_ceil(ITEMS_PER_TASK))
             .into_par_iter()
             .map_init(
@@ -72,8 +78,13 @@ fn top_within(plays: Sequences<'_>, plays_per_pass: u64) -> CoListenColumns {
                 |counter, task| {
                     let (mut lengths, mut found) = (Vec::new(), Vec::new());
                     for i in task * ITEMS_PER_TASK..((task + 1) * ITEMS_PER_TASK).min(to - from) {
-                        let list =
-                            counter.top(plays.item, (from + i) as u32, &places[starts[i]..starts[i + 1]]);
+                        let list = match earlier.filter(|_| !is_counted[from + i]) {
+                            Some(earlier) => counter.copy(earlier, from + i),
+                            None => {
+                                let places = &places[starts[i]..starts[i + 1]];
+                                counter.top(plays.item, (from + i) as u32, places)
+                            }
+                        };
                         lengths.push(list.len() as u32);
                         found.extend_from_slice(list);
                     }
@@ -97,8 +108,33 @@ fn top_within(plays: Sequences<'_>, plays_per_pass: u64) -> CoListenColumns {
     }
 }
 
+/// The items whose neighbours have to be counted: all, or those with a play that is not final in
+/// one of both snapshots, or in reach of one.
+fn counted(plays: Sequences<'_>, earlier: Option<&Earlier<'_>>) -> Vec<bool> {
+    let Some(earlier) = earlier else { return vec![true; plays.n_items as usize] };
+    let mut counted: Vec<bool> = earlier.item_before.iter().map(|&row| row == NO_ROW).collect();
+    let mut mark = |plays: Sequences<'_>, row_of: &dyn Fn(u32) -> u32| {
+        for s in plays.iter() {
+            let n_final = s.known_at.partition_point(|&at| TimestampMs(at).day() <= earlier.through);
+            if n_final < s.len() {
+                for &item in &s.item[n_final.saturating_sub(CO_LISTEN_WINDOW)..] {
+                    counted[row_of(item) as usize] = true;
+                }
+            }
+        }
+    };
+    mark(plays, &|item| item);
+    mark(earlier.plays, &|item| earlier.item_of[item as usize]);
+    counted
+}
+
 /// The places of the items of a range, item after item, each in the order of the plays.
-fn places(plays: &Sequences<'_>, items: std::ops::Range<usize>, starts: &[usize]) -> Vec<Place> {
+fn places(
+    plays: &Sequences<'_>,
+    items: std::ops::Range<usize>,
+    is_counted: &[bool],
+    starts: &[usize],
+) -> Vec<Place> {
     let mut places = vec![Place::default(); starts[starts.len() - 1]];
     let mut next = starts.to_vec();
     for user in 0..plays.n_users() {
@@ -108,7 +144,7 @@ fn places(plays: &Sequences<'_>, items: std::ops::Range<usize>, starts: &[usize]
         for session in s.session.chunk_by(|a, b| a == b) {
             for i in 0..session.len() {
                 let item = s.item[from + i] as usize;
-                if items.contains(&item) {
+                if items.contains(&item) && is_counted[item] {
                     let (before, after) =
                         (i.min(CO_LISTEN_WINDOW), (session.len() - 1 - i).min(CO_LISTEN_WINDOW));
                     let next = &mut next[item - items.start];
@@ -133,6 +169,17 @@ struct Counter {
 }
 
 impl Counter {
+    /// The list of an item as the earlier snapshot has it.
+    fn copy(&mut self, earlier: &Earlier<'_>, item: usize) -> &[u64] {
+        let t = earlier.co_listens;
+        self.best.clear();
+        for i in csr(&t.offsets, earlier.item_before[item], &t.item) {
+            let other = earlier.item_of[t.item[i] as usize];
+            self.best.push(u64::from(t.count[i]) << 32 | u64::from(!other));
+        }
+        &self.best
+    }
+
     /// The nearest neighbours of `item`, nearest first: `count << 32 | !neighbour`.
     fn top(&mut self, items: &[u32], item: u32, places: &[Place]) -> &[u64] {
         let mut n_met = 0;
@@ -207,7 +254,7 @@ mod tests {
                 }
             }
             for plays_per_pass in [PLAYS_PER_PASS, 20] {
-            let top = top_within(owned.view(), plays_per_pass);
+            let top = top_within(owned.view(), None, plays_per_pass);
             for a in 0..12_u32 {
                 let mut want: Vec<(u32, u32)> =
                     plain.range((a, 0)..(a + 1, 0)).map(|(k, &n)| (k.1, n)).collect();

@@ -53,7 +53,7 @@ pub(super) fn write(
     write::stats(dir, &stats, files)?;
     write::markets(dir, &markets, files)?;
     progress.advance(1);
-    write::co_listens(dir, &co_listens::top(plays), files)?;
+    write::co_listens(dir, &co_listens::top(plays, earlier), files)?;
     progress.advance(1);
     Ok((stats, markets.names))
 }

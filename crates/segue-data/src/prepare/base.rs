@@ -200,13 +200,19 @@ impl Base {
                 && s.users()[row as usize].market.as_deref().unwrap_or("")
                     != user.market.as_deref().unwrap_or("")
         };
+        let mut item_before = vec![NO_ROW; resolved.items.len()];
+        for (row, &item) in (0..).zip(item_of) {
+            item_before[item as usize] = row;
+        }
         Earlier {
             plays: s.sequences(),
             interactions: &s.interactions,
             stats: &s.stats,
             markets: &s.markets,
+            co_listens: &s.co_listens,
             has_moved_listeners: resolved.users.iter().zip(user_before).any(has_moved),
             item_of,
+            item_before,
             user_before,
             through: self.meta.day,
         }

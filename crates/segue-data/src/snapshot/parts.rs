@@ -101,7 +101,7 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
         interactions: tables::interactions(seq.view(), &[], None, 0..seq.view().n_users()),
         stats,
         markets,
-        co_listens: co_listens::top(seq.view()),
+        co_listens: co_listens::top(seq.view(), None),
         states: StateColumns::default(),
         examples: ExampleStore::Owned(from, Box::new(examples)),
         plays: PlayColumns {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use segue_types::{Day, TimestampMs};
 
 use super::column::Column;
-use super::{InteractionColumns, MarketColumns, StatColumns, action_counts, csr};
+use super::{CoListenColumns, InteractionColumns, MarketColumns, StatColumns, action_counts, csr};
 use crate::aggregate::{ByItem, PLAYS_PER_PASS, Pass, Sum};
 use crate::aggregates::item_stats::{ItemStatistics, ItemStats};
 use crate::aggregates::market_plays::MarketPlays;
@@ -21,10 +21,13 @@ pub(crate) struct Earlier<'a> {
     pub(crate) interactions: &'a InteractionColumns,
     pub(crate) stats: &'a StatColumns,
     pub(crate) markets: &'a MarketColumns,
+    pub(crate) co_listens: &'a CoListenColumns,
     /// Whether a listener it knows has another market by now.
     pub(crate) has_moved_listeners: bool,
     /// Its item rows → rows here. Both ascend by key, so order is kept.
     pub(crate) item_of: &'a [u32],
+    /// Item rows here → its item rows, [`NO_ROW`] if new.
+    pub(crate) item_before: Vec<u32>,
     /// User rows here → its user rows, [`NO_ROW`] if new.
     pub(crate) user_before: &'a [u32],
     /// The last day that is final.
@@ -139,7 +142,7 @@ pub(crate) fn by_item(
 ) -> Result<(StatColumns, MarketColumns), DataError> {
     let all = Day(i32::MIN);
     let known_markets = earlier.filter(|e| !e.has_moved_listeners);
-    let mut stats = Stats::new(earlier, plays.n_items);
+    let mut stats = Stats::new(earlier);
     let mut markets = Markets::default();
     let after = earlier.map_or(all, |e| e.through);
     for pass in ByItem::new(plays, listened_ms, market_of, after, PLAYS_PER_PASS).passes() {
@@ -163,27 +166,11 @@ struct Stats<'a> {
     counts: Vec<[u32; 6]>,
     decayed: Vec<f32>,
     earlier: Option<&'a Earlier<'a>>,
-    /// Item rows here → earlier rows.
-    item_before: Vec<u32>,
 }
 
 impl<'a> Stats<'a> {
-    fn new(earlier: Option<&'a Earlier<'a>>, n_items: u32) -> Self {
-        let mut item_before = Vec::new();
-        if let Some(earlier) = earlier {
-            item_before = vec![NO_ROW; n_items as usize];
-            for (row, &item) in (0..).zip(earlier.item_of) {
-                item_before[item as usize] = row;
-            }
-        }
-        Self {
-            offsets: vec![0],
-            day: Vec::new(),
-            counts: Vec::new(),
-            decayed: Vec::new(),
-            earlier,
-            item_before,
-        }
+    fn new(earlier: Option<&'a Earlier<'a>>) -> Self {
+        Self { offsets: vec![0], day: Vec::new(), counts: Vec::new(), decayed: Vec::new(), earlier }
     }
 
     fn add(&mut self, pass: &Pass<'_>) -> Result<(), DataError> {
@@ -218,7 +205,7 @@ impl<'a> Stats<'a> {
     fn copy(&mut self, item: u32) -> Option<ItemStats> {
         let earlier = self.earlier?;
         let t = earlier.stats;
-        let row = self.item_before.get(item as usize).copied().filter(|&row| row != NO_ROW)?;
+        let row = earlier.item_before.get(item as usize).copied().filter(|&row| row != NO_ROW)?;
         let range = csr(&t.offsets, row, &t.day);
         let n = t.day[range.clone()].partition_point(|&day| day <= earlier.through.0);
         let range = range.start..range.start + n;
