@@ -416,14 +416,18 @@ mod tests {
         assert!(refused(&missing).contains("never does"), "{}", refused(&missing));
         // Right on average, too few: half of the rounds have weight 2.
         let mut few = BanditEvidence::new(10_000);
-        (0..100).for_each(|i| few.push(None, &round(f64::from(i % 3), 0.5, f64::from(i % 2))).unwrap());
+        (0..60).for_each(|i| few.push(None, &round(f64::from(i % 3), 0.5, f64::from(i % 2))).unwrap());
         let judged = few.judge(&GateConfig::default(), &IntervalConfig::default()).unwrap();
         let Verdict::NotEstimable(refusal) = judged.verdict else { panic!("{:?}", judged.verdict) };
         let super::super::MoreData::Rounds { low, high: Some(high) } = refusal.more_data else {
             panic!("{:?}", refusal.more_data)
         };
-        // 50 of 100 are effective; 200 are asked for.
-        assert!(low <= 400 && 400 <= high && high < 800, "{low} {high}");
+        // 30 of 60 are effective; 100 are asked for.
+        assert!(low <= 200 && 200 <= high && high < 400, "{low} {high}");
+        // Nothing earned: no interval of zero width, but a rate that the log is too short for.
+        let mut poor = BanditEvidence::new(10_000);
+        (0..1_000).for_each(|_| poor.push(None, &round(0.0, 0.5, 0.5)).unwrap());
+        assert!(refused(&poor).contains("nothing was earned") && refused(&poor).contains("10000 or more"));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct GateConfig {
 impl Default for GateConfig {
     fn default() -> Self {
         Self {
-            min_effective_sample: 200.0,
+            min_effective_sample: 100.0,
             max_mean_weight_z: 3.0,
             max_mean_weight_error: 0.1,
             max_weight_share: 0.05,
@@ -527,13 +527,29 @@ fn effective_units(
     let squares = sum(&influence.iter().map(|d| d * d).collect::<Vec<_>>());
     let fourths = sum(&influence.iter().map(|d| d.powi(4)).collect::<Vec<_>>());
     let n_units = d.n_units as f64;
-    // A constant reward has no spread that could be badly known.
-    let value = if fourths > 0.0 { squares * squares / fourths } else { n_units };
+    let total = |f: &Functional| f.value(|c| family.totals[c]);
+    let nothing =
+        total(&family.logged) == 0.0 && total(&family.candidates[family.headline].functional) == 0.0;
+    // A constant reward has no spread that could be badly known; no reward at all says only that it is rare.
+    let value = match fourths > 0.0 {
+        true => squares * squares / fourths,
+        false if nothing => 0.0,
+        false => n_units,
+    };
     let least = gate.min_effective_units;
     let passed = value >= least;
-    let why = format!(
-        "{value:.0} units make the whole standard error (at least {least:.0}): rewards are too rare, or a few weights too large"
-    );
+    let why = if nothing {
+        "nothing was earned in the whole log".to_owned()
+    } else {
+        format!(
+            "{value:.0} units make the whole standard error (at least {least:.0}): rewards are too rare, or a few weights too large"
+        )
+    };
+    // Of n rounds without a reward fewer than 3 were due (the rule of three).
+    let needs = match nothing {
+        true => Needs::Rounds(family.n_rounds * least / 3.0, f64::INFINITY),
+        false => tail(family.n_rounds, least / value),
+    };
     Found {
         check: Check {
             rule: "min_effective_units",
@@ -542,7 +558,7 @@ fn effective_units(
             passed,
             why: (!passed).then_some(why),
         },
-        needs: (!passed).then(|| tail(family.n_rounds, least / value)),
+        needs: (!passed).then_some(needs),
     }
 }
 

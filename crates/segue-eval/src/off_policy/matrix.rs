@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::fail;
 use crate::EvalError;
 
-/// Largest distance of a row's probabilities from summing to 1.
+/// Largest distance of a row's probabilities from summing to 1, and largest part below 0.
 const SUM_TOLERANCE: f64 = 1e-6;
 
 /// Columns of [`LoggedRounds`](super::LoggedRounds) that come from matrices.
@@ -57,8 +57,8 @@ pub fn policy_columns(
         .zip(action)
         .with_min_len(256)
         .map(|((p, q), &a)| {
-            let (value, total, least) = dot(p, q);
-            let is_policy = (total - 1.0).abs() <= SUM_TOLERANCE && least >= 0.0;
+            let (value, total, size) = dot(p, q);
+            let is_policy = (total - 1.0).abs() <= SUM_TOLERANCE && size - total <= SUM_TOLERANCE;
             (p[a as usize], q[a as usize], value, is_policy)
         })
         .collect();
@@ -77,26 +77,27 @@ pub fn policy_columns(
     })
 }
 
-/// `Σ p q`, `Σ p` and the smallest `p`, in four lanes so that the additions overlap.
+/// `Σ p q`, `Σ p` and `Σ |p|` (larger than the sum where something is negative), in four lanes so that the
+/// additions overlap.
 fn dot(p: &[f64], q: &[f64]) -> (f64, f64, f64) {
     const LANES: usize = 4;
-    let (mut value, mut total, mut least) = ([0.0; LANES], [0.0; LANES], [f64::INFINITY; LANES]);
+    let (mut value, mut total, mut size) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
     let (p_chunks, q_chunks) = (p.chunks_exact(LANES), q.chunks_exact(LANES));
     let (p_rest, q_rest) = (p_chunks.remainder(), q_chunks.remainder());
     for (p, q) in p_chunks.zip(q_chunks) {
         for lane in 0..LANES {
             value[lane] += p[lane] * q[lane];
             total[lane] += p[lane];
-            least[lane] = least[lane].min(p[lane]);
+            size[lane] += p[lane].abs();
         }
     }
     for (lane, (p, q)) in p_rest.iter().zip(q_rest).enumerate() {
         value[lane] += p * q;
         total[lane] += p;
-        least[lane] = least[lane].min(*p);
+        size[lane] += p.abs();
     }
     let sum = |x: [f64; LANES]| (x[0] + x[1]) + (x[2] + x[3]);
-    (sum(value), sum(total), least.into_iter().fold(f64::INFINITY, f64::min))
+    (sum(value), sum(total), sum(size))
 }
 
 #[cfg(test)]
