@@ -20,7 +20,7 @@ use crate::words;
 pub const RECORD_VERSION: u32 = 1;
 /// Candidates of a shelf that are kept in its pool, beyond what an exploring selector draws from:
 /// room for those that shelves above take away and that caps pass over.
-const POOL_SLACK: usize = 150;
+pub(crate) const POOL_SLACK: usize = 150;
 
 /// What a slate says besides its shelves.
 #[derive(Debug, Clone)]

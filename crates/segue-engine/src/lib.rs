@@ -27,6 +27,7 @@
 pub mod catalogue;
 pub mod compose;
 pub mod config;
+pub mod counterfactual;
 pub mod deployment;
 mod drain;
 pub mod engine;
