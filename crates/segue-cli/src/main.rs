@@ -6,6 +6,7 @@
 mod commands;
 mod config;
 mod measure;
+mod ope;
 mod output;
 mod progress;
 mod reference;

@@ -6,6 +6,7 @@ mod doctor;
 mod evaluate;
 mod experiment;
 mod import;
+mod ope;
 mod prepare;
 mod replay;
 mod serve;
@@ -37,6 +38,7 @@ pub(crate) enum Command {
     Sim(sim::Args),
     Sql(sql::Args),
     Replay(replay::Args),
+    Ope(ope::Args),
     Doctor(doctor::Args),
     Dev(dev::Args),
 }
@@ -53,6 +55,7 @@ pub(crate) fn run(command: Command, global: &Global) -> Result<()> {
         Command::Sim(args) => sim::run(&args, global),
         Command::Sql(args) => sql::run(&args, global),
         Command::Replay(args) => replay::run(&args, global),
+        Command::Ope(args) => ope::run(&args, global),
         Command::Doctor(args) => doctor::run(&args, global),
         Command::Dev(args) => dev::run(&args),
     }

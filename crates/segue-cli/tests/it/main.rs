@@ -3,6 +3,7 @@
 //! `INSTA_UPDATE=always cargo test --release -p segue-cli` writes them anew; read the diff.
 
 mod evaluate;
+mod ope;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -54,9 +55,10 @@ impl Cli {
 fn help_has_an_example_for_every_command() {
     let cli = Cli::new();
     insta::assert_snapshot!("help", cli.text(&["--help"]));
-    for command in
-        ["demo", "import", "prepare", "train", "evaluate", "serve", "sim", "sql", "replay", "doctor", "dev"]
-    {
+    for command in [
+        "demo", "import", "prepare", "train", "evaluate", "serve", "sim", "sql", "replay", "ope", "doctor",
+        "dev",
+    ] {
         let text = cli.text(&[command, "--help"]);
         assert!(text.contains("exit 0"), "{text}");
         assert!(text.contains("Example"), "{text}");
