@@ -18,7 +18,7 @@ use parquet::arrow::ArrowWriter;
 use segue_data::log::{LogWriter, WriterOptions};
 use segue_data::progress::NoProgress;
 use segue_data::{PrepareConfig, Snapshot, prepare};
-use segue_types::{DAY_MS, EndReason, Item, Play, StartReason, TimestampMs, User};
+use segue_types::{DAY_MS, Day, EndReason, Item, Play, StartReason, TimestampMs, User};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -184,5 +184,62 @@ fn dump(home: &Path, out: &Path) -> Result<(), Error> {
             ("item_id", text(&item)),
             ("plays", Arc::new(UInt32Array::from(n))),
         ],
-    )
+    )?;
+    item_stats(&snapshot, &ids, &out.join("item_stats.parquet"))?;
+    requests(&snapshot, &ids, &out.join("requests.parquet"))
+}
+
+/// The counts of each item on each day with plays.
+fn item_stats(snapshot: &Snapshot, ids: &[&str], path: &Path) -> Result<(), Error> {
+    let names = ["plays", "timed", "streams", "completions", "skips", "listeners"];
+    let (mut item, mut days, mut counts) = (Vec::new(), Vec::new(), vec![Vec::new(); names.len()]);
+    let (first, last) = snapshot.manifest().known_range.ok_or("there are no plays")?;
+    for row in 0..snapshot.n_items() {
+        let mut before = [0_i64; 6];
+        for day in (first.day().0..=last.day().0).map(Day) {
+            let Some(s) = snapshot.item_stats(row, day).filter(|s| s.day == day) else { continue };
+            let sums = [s.plays, s.timed_plays, s.streams, s.completions, s.skips, s.listener_days];
+            let sums = sums.map(i64::from);
+            for (i, column) in counts.iter_mut().enumerate() {
+                column.push(sums[i] - before[i]);
+            }
+            before = sums;
+            item.push(ids[row as usize]);
+            days.push(i64::from(day.0));
+        }
+    }
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
+        ("item_id", Arc::new(StringArray::from_iter_values(item))),
+        ("day", Arc::new(Int64Array::from(days))),
+    ];
+    for (name, column) in names.into_iter().zip(counts) {
+        columns.push((name, Arc::new(Int64Array::from(column))));
+    }
+    write(path, columns)
+}
+
+/// The training rows: who was asked about what and when, and those of their features that are
+/// plain counts.
+fn requests(snapshot: &Snapshot, ids: &[&str], path: &Path) -> Result<(), Error> {
+    let rows = snapshot.examples()?;
+    let users = rows.user.iter().map(|&u| snapshot.users()[u as usize].user_id.as_str());
+    let items = rows.item.iter().map(|&i| ids[i as usize]);
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
+        ("user_id", Arc::new(StringArray::from_iter_values(users))),
+        ("item_id", Arc::new(StringArray::from_iter_values(items))),
+        ("requested_at", Arc::new(Int64Array::from(rows.requested_at.clone()))),
+    ];
+    for name in [
+        "user.plays",
+        "user_item.plays",
+        "user_item.completions",
+        "user_item.skips",
+        "item.plays",
+        "item.listener_days",
+    ] {
+        let at = rows.feature_names.iter().position(|n| n == name).ok_or("a feature is missing")?;
+        let values = (0..rows.len()).map(|row| rows.features(row)[at] as i64);
+        columns.push((name, Arc::new(Int64Array::from_iter_values(values))));
+    }
+    write(path, columns)
 }
