@@ -13,6 +13,7 @@ mod serve;
 mod sim;
 mod sql;
 mod train;
+mod tune;
 
 use std::io::Write;
 use std::path::Path;
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Import(import::Args),
     Prepare(prepare::Args),
     Train(train::Args),
+    Tune(tune::Args),
     Evaluate(evaluate::Args),
     Experiment(experiment::Args),
     Serve(serve::Args),
@@ -49,6 +51,7 @@ pub(crate) fn run(command: Command, global: &Global) -> Result<()> {
         Command::Import(args) => import::run(&args, global),
         Command::Prepare(args) => prepare::run(&args, global),
         Command::Train(args) => train::run(&args, global),
+        Command::Tune(args) => tune::run(&args, global),
         Command::Evaluate(args) => evaluate::run(&args, global),
         Command::Experiment(args) => experiment::run(&args, global),
         Command::Serve(args) => serve::run(&args, global),

@@ -56,7 +56,8 @@ fn help_has_an_example_for_every_command() {
     let cli = Cli::new();
     insta::assert_snapshot!("help", cli.text(&["--help"]));
     for command in [
-        "demo", "import", "prepare", "train", "evaluate", "serve", "sim", "sql", "replay", "ope", "doctor",
+        "demo", "import", "prepare", "train", "tune", "evaluate", "serve", "sim", "sql", "replay", "ope",
+        "doctor",
         "dev",
     ] {
         let text = cli.text(&[command, "--help"]);
@@ -108,7 +109,13 @@ fn a_small_log_goes_through_import_prepare_train_evaluate_and_sql() {
     assert!(dry.contains("nothing was written") && dry.contains("exit 0"), "{dry}");
     assert!(!cli.path().join("h/log").exists());
 
-    for command in [&["import", "plays.csv"][..], &["prepare"], &["train"], &["evaluate"]] {
+    for command in [
+        &["import", "plays.csv"][..],
+        &["prepare"],
+        &["train"],
+        &["tune", "rules,markov", "--trials", "3"],
+        &["evaluate"],
+    ] {
         let mut arguments = command.to_vec();
         arguments.extend(["--home", "h", "--quiet", "--json"]);
         let output = cli.run(&arguments);
@@ -125,6 +132,8 @@ fn a_small_log_goes_through_import_prepare_train_evaluate_and_sql() {
             "h"
         ])
     );
+    let trials = std::fs::read_to_string(cli.folder.path().join("h/tune/rules.jsonl")).unwrap();
+    assert_eq!(trials.lines().count(), 3);
     let doctor = cli.text(&["doctor", "--home", "h"]);
     assert!(doctor.contains("exit 0") && doctor.contains("600 plays"), "{doctor}");
 }

@@ -4,7 +4,7 @@ mod page;
 mod print;
 mod ranker;
 mod settings;
-mod source;
+pub(crate) mod source;
 mod watch;
 
 use std::path::{Path, PathBuf};

@@ -8,9 +8,9 @@ use segue_eval::{Column, Dataset, DatasetFile, ItemTags, OwnedProfiles, Plays};
 use serde::Serialize;
 
 /// Data with everything an evaluation borrows from it.
-pub(super) struct Source {
+pub(crate) struct Source {
     /// What a reader of the report should know it by.
-    pub(super) name: String,
+    pub(crate) name: String,
     held: Held,
     user_columns: Vec<Column>,
     item_columns: Vec<Column>,
@@ -24,7 +24,7 @@ enum Held {
 
 impl Source {
     /// The current snapshot of a home, with the columns that slices ask for.
-    pub(super) fn of_home(home: &Path, slices: &[String]) -> Result<Self> {
+    pub(crate) fn of_home(home: &Path, slices: &[String]) -> Result<Self> {
         let snapshot = Snapshot::open_current(home)?;
         let mut users = vec![Vec::new(); snapshot.n_users() as usize];
         for row in snapshot.profiles() {
@@ -54,12 +54,12 @@ impl Source {
     }
 
     /// One file of plays in order.
-    pub(super) fn ordered(path: &Path) -> Result<Self> {
+    pub(crate) fn ordered(path: &Path) -> Result<Self> {
         Ok(Self::file(path.display().to_string(), DatasetFile::ordered(path)?))
     }
 
     /// A published train and test part.
-    pub(super) fn parts(train: &Path, test: &Path) -> Result<Self> {
+    pub(crate) fn parts(train: &Path, test: &Path) -> Result<Self> {
         let name = format!("{} and {}", train.display(), test.display());
         Ok(Self::file(name, DatasetFile::parts(train, test)?))
     }
@@ -74,7 +74,7 @@ impl Source {
         }
     }
 
-    pub(super) fn snapshot(&self) -> Option<&Snapshot> {
+    pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
         match &self.held {
             Held::Home { snapshot, .. } => Some(snapshot),
             Held::File(_) => None,
@@ -82,7 +82,7 @@ impl Source {
     }
 
     /// Ordered plays where there are any, else profiles.
-    pub(super) fn dataset(&self) -> Dataset<'_> {
+    pub(crate) fn dataset(&self) -> Dataset<'_> {
         let base = match &self.held {
             Held::File(file) => file.dataset(),
             Held::Home { snapshot, profiles, user_ids, item_ids } => {
