@@ -57,8 +57,7 @@ fn help_has_an_example_for_every_command() {
     insta::assert_snapshot!("help", cli.text(&["--help"]));
     for command in [
         "demo", "import", "prepare", "train", "tune", "evaluate", "serve", "sim", "sql", "replay", "ope",
-        "doctor",
-        "dev",
+        "doctor", "dev",
     ] {
         let text = cli.text(&[command, "--help"]);
         assert!(text.contains("exit 0"), "{text}");
@@ -113,7 +112,7 @@ fn a_small_log_goes_through_import_prepare_train_evaluate_and_sql() {
         &["import", "plays.csv"][..],
         &["prepare"],
         &["train"],
-        &["tune", "rules,markov", "--trials", "3"],
+        &["tune", "rules,markov", "--trials", "3", "--repeats"],
         &["evaluate"],
     ] {
         let mut arguments = command.to_vec();

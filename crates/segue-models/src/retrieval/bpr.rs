@@ -59,7 +59,8 @@ pub struct BprConfig {
     pub factors: usize,
     /// Times every play is learnt from, at least 1. Default 100. Worth trying: 30 to 300.
     pub epochs: usize,
-    /// Length of a step, above 0. Default 0.05. Worth trying: 0.01 to 0.2.
+    /// Length of a step, above 0. Default 0.05. Worth trying: 0.01 to 0.2; for WARP, whose steps weigh up to
+    /// `ln |I|`, a tenth of that.
     pub learning_rate: f32,
     /// Pull towards 0, 0 or more. Default 0.01. Worth trying: 0.0001 to 0.1.
     pub regularization: f32,
@@ -371,7 +372,7 @@ impl Model for Bpr {
 loss = ["bpr", "warp"]
 factors = [32, 64, 128]
 epochs = { low = 30, high = 200, log = true }
-learning_rate = { low = 0.01, high = 0.2, log = true }
+learning_rate = { low = 0.001, high = 0.2, log = true }
 regularization = { low = 0.0001, high = 0.1, log = true }
 "#;
 
