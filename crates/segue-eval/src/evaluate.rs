@@ -385,7 +385,9 @@ impl<'a> Plan<'a> {
             if let Compute::PerUser(compute) = metric.compute {
                 let top = &top[..k.min(top.len())];
                 let catalogue = &self.catalogue;
-                out.push(compute(&Ranking { top, k, targets, history, excluded, catalogue }));
+                let value = compute(&Ranking { top, k, targets, history, excluded, catalogue });
+                // The sum of no hits is −0 in Rust; a reader should meet 0.
+                out.push(value + 0.0);
             }
         }
     }

@@ -108,8 +108,10 @@ fn a_breach_of_contract_names_what_was_returned() {
 fn an_empty_list_is_an_answer() {
     let data = OwnedSequences::from_items(3, [vec![0, 1], vec![1, 2], vec![2, 0]]);
     let report =
-        run(&protocol(&["recall", "novelty", "coverage"], &[5]), data.view(), &Always(vec![])).unwrap();
+        run(&protocol(&["recall", "novelty", "coverage", "ndcg"], &[5]), data.view(), &Always(vec![]))
+            .unwrap();
     assert_eq!((value(&report, "recall", 5), value(&report, "coverage", 5)), (0.0, 0.0));
+    assert!(value(&report, "ndcg", 5).is_sign_positive(), "nothing found is 0, not -0");
     assert_eq!(report.models[0].n_users_unanswered, 3);
     let novelty = report.get("m", "novelty", 5).unwrap();
     assert_eq!((novelty.value, novelty.interval, novelty.n_users), (None, None, 0));

@@ -65,7 +65,9 @@ fn models(report: &EvaluationReport) {
     output::table(&header.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     for model in &report.models {
         for metric in &model.metrics {
-            if let Some(over) = &metric.over_seeds {
+            // Models without chance say the same with every seed.
+            let over = metric.over_seeds.as_ref();
+            if let Some(over) = over.filter(|o| o.values.windows(2).any(|w| w[0] != w[1])) {
                 let values: Vec<String> = over.values.iter().map(|v| estimate(*v, None)).collect();
                 let mean = estimate(metric.value, over.interval);
                 output::line(&format!(
