@@ -121,7 +121,7 @@ fn slate(i: u64, epsilon: f64) -> SlateRecord {
 fn liked(record: &SlateRecord) -> Vec<u32> {
     let cards = record.slate.shelves.iter().flat_map(|s| &s.cards);
     let likes = |item: &str, n: u64| {
-        item.as_bytes()[1] >= b'3' && ItemKey::of(&format!("{}-{n}", record.seed)).0 % 3 == 0
+        item.as_bytes()[1] >= b'3' && ItemKey::of(&format!("{}-{n}", record.seed)).0.is_multiple_of(3)
     };
     cards.filter(|c| likes(&c.item_id, u64::from(c.position))).map(|c| c.position).collect()
 }
