@@ -7,6 +7,7 @@ pub mod artifact;
 pub mod deployed;
 pub mod error;
 pub mod input;
+mod linalg;
 pub mod ranker;
 pub mod ranking;
 pub mod recommender;

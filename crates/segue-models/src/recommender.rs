@@ -1,5 +1,6 @@
 //! The trait of every retrieval model: history in, best items with scores out.
 
+use rayon::prelude::*;
 use segue_data::Sequence;
 use segue_types::TimestampMs;
 
@@ -108,6 +109,32 @@ pub trait Recommender: Send + Sync {
         filter: &ItemFilter<'_>,
         out: &mut Vec<Scored>,
     ) -> Result<(), ModelError>;
+
+    /// The lists of many queries, a filter each: those that [`recommend`](Self::recommend) gives, in parallel. Models
+    /// with a faster way to answer many at once override it.
+    ///
+    /// # Errors
+    /// As `recommend`, for the first query in order that fails.
+    ///
+    /// # Panics
+    /// If there are not as many filters as queries.
+    fn recommend_batch(
+        &self,
+        queries: &[Query<'_>],
+        k: usize,
+        filters: &[ItemFilter<'_>],
+    ) -> Result<Vec<Vec<Scored>>, ModelError> {
+        assert_eq!(queries.len(), filters.len(), "a filter for each query");
+        let answers: Vec<Result<Vec<Scored>, ModelError>> = queries
+            .par_iter()
+            .zip(filters)
+            .map(|(query, filter)| {
+                let mut out = Vec::new();
+                self.recommend(query, k, filter, &mut out).map(|()| out)
+            })
+            .collect();
+        answers.into_iter().collect()
+    }
 
     /// Its settings and arrays, from which the registry rebuilds a model that answers the same.
     fn parts(&self) -> ModelParts;

@@ -81,6 +81,29 @@ impl Csr {
         }
     }
 
+    /// The transpose of a square matrix.
+    pub(crate) fn transposed(&self) -> Self {
+        let mut offsets = vec![0_u64; self.n_rows() + 1];
+        for &col in &self.col {
+            offsets[col as usize + 1] += 1;
+        }
+        for i in 1..offsets.len() {
+            offsets[i] += offsets[i - 1];
+        }
+        let mut next = offsets.clone();
+        let mut out = Self { offsets, col: vec![0; self.col.len()], value: vec![0.0; self.col.len()] };
+        for r in 0..self.n_rows() as u32 {
+            let (cols, values) = self.row(r);
+            for (&col, &value) in cols.iter().zip(values) {
+                let slot = &mut next[col as usize];
+                out.col[*slot as usize] = r;
+                out.value[*slot as usize] = value;
+                *slot += 1;
+            }
+        }
+        out
+    }
+
     /// One entry; 0 where none is stored.
     pub(crate) fn get(&self, r: u32, c: u32) -> f32 {
         let (col, value) = self.row(r);

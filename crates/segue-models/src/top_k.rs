@@ -13,6 +13,8 @@ pub(crate) struct TopK {
     k: usize,
     /// Only keys above this may still be among the best.
     floor: u64,
+    /// The score in `floor`.
+    floor_score: f32,
 }
 
 impl TopK {
@@ -21,6 +23,7 @@ impl TopK {
         self.keys.clear();
         self.k = k;
         self.floor = 0;
+        self.floor_score = f32::NEG_INFINITY;
     }
 
     /// Offers a pair. Scores that are not finite are not taken.
@@ -33,6 +36,13 @@ impl TopK {
                 self.cut();
             }
         }
+    }
+
+    /// Whether a pair whose rank is above those of all pairs before may be among the best.
+    /// Cheaper than [`offer`](Self::offer), for scans in rank order.
+    #[inline]
+    pub(crate) fn may_take(&self, score: f32) -> bool {
+        score > self.floor_score
     }
 
     /// Appends the best pairs to `out`, best first; `item_of` turns a tie rank into an item row.
@@ -53,6 +63,7 @@ impl TopK {
         } else if self.keys.len() > self.k {
             let (_, kth, _) = self.keys.select_nth_unstable_by(self.k - 1, |a, b| b.cmp(a));
             self.floor = *kth;
+            self.floor_score = unordered((*kth >> 32) as u32);
             self.keys.truncate(self.k);
         }
     }
@@ -85,7 +96,9 @@ mod tests {
             let mut top = TopK::default();
             top.reset(k);
             for (rank, &score) in scores.iter().enumerate() {
-                top.offer(score, rank as u32);
+                if top.may_take(score) {
+                    top.offer(score, rank as u32);
+                }
             }
             let mut got = Vec::new();
             top.finish(|rank| rank, &mut got);

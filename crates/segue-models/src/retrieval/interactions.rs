@@ -1,7 +1,6 @@
 //! Who plays what, without order: listeners (or sessions) × items, by row and by column.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +56,15 @@ pub(crate) struct Interactions {
     pub(crate) entry: Vec<(u32, u32)>,
 }
 
+/// One item of a row while the row is put together.
+struct RowEntry {
+    item: u32,
+    /// 0 for the best.
+    place: usize,
+    /// Its plays.
+    n: u64,
+}
+
 impl Interactions {
     pub(crate) fn of(input: &FitInput<'_>, reading: &Reading) -> Self {
         let mut out = Self {
@@ -67,6 +75,7 @@ impl Interactions {
             item_offsets: vec![0; input.n_items() as usize + 1],
             entry: vec![],
         };
+        let mut row = Vec::new();
         match input.profiles.filter(|_| input.sequences.n_plays() == 0) {
             Some(profiles) => {
                 for range in profiles.offsets.windows(2) {
@@ -74,7 +83,7 @@ impl Interactions {
                     let mut plays: Vec<(u32, u64)> =
                         range.map(|i| (profiles.item[i], profiles.n_plays[i])).collect();
                     plays.sort_unstable_by_key(|&(item, n)| (Reverse(n), item));
-                    out.push(plays.into_iter(), reading);
+                    out.push(plays.into_iter(), reading, &mut row);
                 }
             }
             None => {
@@ -94,7 +103,7 @@ impl Interactions {
                             let wanted = reading.targets.admits(user.action.get(at).copied());
                             wanted.then_some((user.item[at], 1))
                         });
-                        out.push(wanted, reading);
+                        out.push(wanted, reading, &mut row);
                         end = start;
                         if end == 0 {
                             break;
@@ -121,19 +130,28 @@ impl Interactions {
         out
     }
 
-    /// Adds a row's plays, best first: `(item, number)`.
-    fn push(&mut self, plays: impl Iterator<Item = (u32, u64)>, reading: &Reading) {
-        let mut kept = BTreeMap::<u32, u64>::new();
-        for (item, n) in plays {
-            if kept.len() < reading.max_row_items || kept.contains_key(&item) {
-                let sum = kept.entry(item).or_default();
-                *sum = sum.saturating_add(n);
+    /// Adds a row's plays, best first: `(item, number)`. An item that is kept counts with all its plays.
+    fn push(&mut self, plays: impl Iterator<Item = (u32, u64)>, reading: &Reading, row: &mut Vec<RowEntry>) {
+        row.clear();
+        row.extend(plays.enumerate().map(|(place, (item, n))| RowEntry { item, place, n }));
+        // By item, the best of its places first; then one entry per item.
+        row.sort_unstable_by_key(|e| (e.item, e.place));
+        row.dedup_by(|next, first| {
+            let same = next.item == first.item;
+            if same {
+                first.n = first.n.saturating_add(next.n);
             }
+            same
+        });
+        if row.len() > reading.max_row_items {
+            row.sort_unstable_by_key(|e| e.place);
+            row.truncate(reading.max_row_items);
+            row.sort_unstable_by_key(|e| e.item);
         }
-        self.item.extend(kept.keys());
-        self.weight.extend(kept.values().map(|&n| match reading.tf {
+        self.item.extend(row.iter().map(|e| e.item));
+        self.weight.extend(row.iter().map(|e| match reading.tf {
             TermFrequency::Binary => 1.0,
-            TermFrequency::Log => (n as f32).ln_1p(),
+            TermFrequency::Log => (e.n as f32).ln_1p(),
         }));
         self.user_offsets.push(self.item.len());
     }
@@ -188,5 +206,45 @@ impl Interactions {
             out.sort_unstable_by_key(|e| e.0);
             cut(out);
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use segue_data::OwnedSequences;
+
+    use super::*;
+
+    proptest! {
+        /// The reference walks back from the newest play.
+        #[test]
+        fn the_newest_items_count_with_all_their_plays(
+            users in prop::collection::vec(prop::collection::vec(0_u32..9, 0..20), 0..6),
+            limit in 1_usize..6,
+        ) {
+            let plays = OwnedSequences::from_items(9, users.clone());
+            let got = Interactions::of(&FitInput::of(plays.view()), &Reading {
+                rows_of: RowsOf::Users,
+                tf: TermFrequency::Log,
+                max_row_items: limit,
+                targets: Targets::All,
+            });
+            prop_assert_eq!(got.n_users(), users.len());
+            for (user, plays) in users.iter().enumerate() {
+                let mut kept = BTreeMap::<u32, u32>::new();
+                for &item in plays.iter().rev() {
+                    if kept.contains_key(&item) || kept.len() < limit {
+                        *kept.entry(item).or_default() += 1;
+                    }
+                }
+                let want: Vec<(u32, f32)> = kept.iter().map(|(&i, &n)| (i, (n as f32).ln_1p())).collect();
+                let entries: Vec<(u32, f32)> =
+                    got.of_user(user).map(|at| (got.item[at], got.weight[at])).collect();
+                prop_assert_eq!(entries, want);
+            }
+        }
     }
 }

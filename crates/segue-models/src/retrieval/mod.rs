@@ -5,6 +5,7 @@
 //! configuration, artifacts and the engine find it there.
 
 mod counts;
+pub mod factors;
 mod interactions;
 mod item_model;
 mod item_to_item;
@@ -41,7 +42,10 @@ recommenders! {
     markov::Markov,
     seq_rules::SeqRules,
     pctm::Pctm,
-    trending::Trending;
+    trending::Trending,
+    ease::Ease,
+    ials::Ials,
+    slim::Slim;
     crate::sequence::SasRec,
     crate::sequence::ESasRec,
 }

@@ -217,6 +217,15 @@ fn any_query_gets_a_well_formed_answer_and_the_same_again() {
                 let answer = ask(&*model, &query, k, &filter);
                 prop_assert_eq!(&answer, &ask(&*model, &query, k, &filter), "{}: not the same again", kind);
                 prop_assert_eq!(&answer, &ask(&*loaded, &query, k, &filter), "{}: loaded differs", kind);
+                let both = [query, dated(&[1, 3])];
+                let lists = model.recommend_batch(&both, k, &[filter; 2]).unwrap();
+                prop_assert_eq!(&answer, &lists[0], "{}: differs in a batch", kind);
+                prop_assert_eq!(
+                    &ask(&*model, &both[1], k, &filter),
+                    &lists[1],
+                    "{}: differs in a batch",
+                    kind
+                );
                 if k <= answer.len() {
                     let more = ask(&*model, &query, usize::MAX, &filter);
                     prop_assert_eq!(&answer[..], &more[..k], "{}: k changes the order", kind);

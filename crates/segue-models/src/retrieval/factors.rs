@@ -1,0 +1,275 @@
+//! Item vectors and the best items for many listeners at once: the common core of factor models.
+//!
+//! Vectors are padded with zeros to a multiple of 32, their *width*. Scores are products of 8 listeners × 32 items
+//! at a time, and no score is kept that cannot be among the best `k`. A score is one chain of fused multiply-adds, so
+//! a listener's list is the same bit by bit whether it is asked for alone or among others.
+
+use rayon::prelude::*;
+
+use crate::linalg::tile::{self, Factor, LANES, ROWS};
+use crate::linalg::vector::dot;
+use crate::top_k::TopK;
+use crate::{ItemFilter, ModelError, Scored, Tensors};
+
+/// Listeners who share a pass over the items: their tie of caches is one block of items.
+const GROUP: usize = 8 * ROWS;
+
+/// One vector per item.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Factors {
+    n_items: u32,
+    /// Numbers per item as the model has them.
+    n_factors: usize,
+    /// `[n_items, width]` row-major; columns from `n_factors` on are zero.
+    rows: Vec<f32>,
+    /// The same by 32 items: `[n_items / 32][width][32]`.
+    panels: Vec<f32>,
+}
+
+/// The length of vectors of `n_factors` numbers with their padding.
+#[must_use]
+pub fn padded(n_factors: usize) -> usize {
+    n_factors.next_multiple_of(LANES)
+}
+
+impl Factors {
+    /// From `rows`, `[n_items, padded(n_factors)]`, whose padding is zero.
+    ///
+    /// # Panics
+    /// If `rows` is not whole.
+    #[must_use]
+    pub fn new(n_factors: usize, rows: Vec<f32>) -> Self {
+        let width = padded(n_factors);
+        assert!(
+            n_factors > 0 && rows.len().is_multiple_of(width),
+            "{} values in rows of {width}",
+            rows.len()
+        );
+        let mut panels = Vec::with_capacity(rows.len().next_multiple_of(LANES * width));
+        for part in rows.chunks(LANES * width) {
+            tile::pack_panel(part, width, width, &mut panels);
+        }
+        Self { n_items: (rows.len() / width) as u32, n_factors, rows, panels }
+    }
+
+    /// Number of items.
+    #[must_use]
+    pub fn n_items(&self) -> u32 {
+        self.n_items
+    }
+
+    /// Numbers per item as the model has them.
+    #[must_use]
+    pub fn n_factors(&self) -> usize {
+        self.n_factors
+    }
+
+    /// Length of a vector with its padding.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        padded(self.n_factors)
+    }
+
+    /// All vectors, `[n_items, width]`.
+    #[must_use]
+    pub fn rows(&self) -> &[f32] {
+        &self.rows
+    }
+
+    /// The vector of an item, `[width]`.
+    ///
+    /// # Panics
+    /// If there is no such item.
+    #[must_use]
+    pub fn row(&self, item: u32) -> &[f32] {
+        &self.rows[item as usize * self.width()..][..self.width()]
+    }
+
+    /// Fills `out` with the best `k` items for one listener's vector, `[width]`; ties by item row.
+    ///
+    /// # Panics
+    /// If the vector has another length.
+    pub fn top_k(&self, user: &[f32], k: usize, filter: &ItemFilter<'_>, out: &mut Vec<Scored>) {
+        assert_eq!(user.len(), self.width(), "a listener's vector is as long as an item's");
+        let mut best = [TopK::default()];
+        self.scan(user, k, &[*filter], &mut best);
+        out.clear();
+        let [mut best] = best;
+        best.finish(|item| item, out);
+    }
+
+    /// The best `k` items for each of many listeners, `users` `[n, width]` row-major with a filter each, in parallel.
+    ///
+    /// # Panics
+    /// If `users` does not have a row for each filter.
+    #[must_use]
+    pub fn top_k_batch(&self, users: &[f32], k: usize, filters: &[ItemFilter<'_>]) -> Vec<Vec<Scored>> {
+        let width = self.width();
+        assert_eq!(users.len(), filters.len() * width, "one vector and one filter per listener");
+        let groups: Vec<Vec<Vec<Scored>>> = users
+            .par_chunks(GROUP * width)
+            .zip(filters.par_chunks(GROUP))
+            .map_init(Vec::new, |best, (users, filters)| {
+                best.resize_with(filters.len(), TopK::default);
+                self.scan(users, k, filters, best);
+                best.iter_mut()
+                    .map(|best| {
+                        let mut out = Vec::new();
+                        best.finish(|item| item, &mut out);
+                        out
+                    })
+                    .collect()
+            })
+            .collect();
+        groups.into_iter().flatten().collect()
+    }
+
+    /// Offers every item to every listener of a group.
+    fn scan(&self, users: &[f32], k: usize, filters: &[ItemFilter<'_>], best: &mut [TopK]) {
+        let width = self.width();
+        let mut packed = Vec::with_capacity(filters.len().next_multiple_of(ROWS) * width);
+        for part in users.chunks(ROWS * width) {
+            tile::pack_rows(part, width, width, &mut packed);
+        }
+        best.iter_mut().for_each(|best| best.reset(k.min(self.n_items as usize)));
+        let mut scores = [[0.0; LANES]; ROWS];
+        for (first, panel) in (0..).step_by(LANES).zip(self.panels.chunks_exact(LANES * width)) {
+            let n = LANES.min((self.n_items - first) as usize);
+            let parts = packed.chunks_exact(ROWS * width);
+            for ((rows, best), filters) in parts.zip(best.chunks_mut(ROWS)).zip(filters.chunks(ROWS)) {
+                let panel = Factor { values: panel, stride: LANES };
+                tile::product(width, Factor { values: rows, stride: ROWS }, panel, &mut scores);
+                for ((best, filter), scores) in best.iter_mut().zip(filters).zip(&scores) {
+                    offer(best, filter, first, &scores[..n]);
+                }
+            }
+        }
+    }
+
+    /// The items whose vectors point most in the direction of that of `item`: cosine, ties by item row.
+    #[must_use]
+    pub fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
+        let mut out = Vec::new();
+        if item >= self.n_items {
+            return out;
+        }
+        let length = |row: &[f32]| dot(row, row).sqrt();
+        let row = self.row(item);
+        let norm = length(row);
+        let mut best = TopK::default();
+        best.reset(k.min(self.n_items as usize));
+        for (other, other_row) in (0..).zip(self.rows.chunks_exact(self.width())) {
+            // A vector of zeros points nowhere: the quotient is not finite and is not taken.
+            if other != item {
+                best.offer(dot(row, other_row) / (norm * length(other_row)), other);
+            }
+        }
+        best.finish(|item| item, &mut out);
+        out
+    }
+
+    /// One tensor: `NAME`, the vectors one after the other, `n_factors` numbers each.
+    pub(crate) fn store(&self, name: &str, tensors: Tensors) -> Tensors {
+        let plain: Vec<f32> =
+            self.rows.chunks_exact(self.width()).flat_map(|row| &row[..self.n_factors]).copied().collect();
+        tensors.with(name, &plain)
+    }
+
+    /// Reads what [`store`](Self::store) wrote.
+    pub(crate) fn load(name: &str, n_factors: usize, tensors: &mut Tensors) -> Result<Self, ModelError> {
+        let values: Vec<f32> = tensors.take(name)?;
+        let n_items = values.len() / n_factors;
+        if !values.len().is_multiple_of(n_factors) || u32::try_from(n_items).is_err() {
+            let want = format!("`{name}` of fewer than 2^32 vectors of {n_factors} numbers");
+            return Err(tensors.wrong(want, format!("{} numbers", values.len())));
+        }
+        // The square of the length has to be finite, or products of vectors are not.
+        let finite = |row: &[f32]| row.iter().map(|v| v * v).sum::<f32>().is_finite();
+        if let Some(at) = values.chunks(n_factors).position(|row| !finite(row)) {
+            let want = format!("vectors of finite length in `{name}`");
+            return Err(tensors.wrong(want, format!("another in row {at}")));
+        }
+        let width = padded(n_factors);
+        let mut rows = vec![0.0; n_items * width];
+        for (row, values) in rows.chunks_exact_mut(width).zip(values.chunks_exact(n_factors)) {
+            row[..n_factors].copy_from_slice(values);
+        }
+        Ok(Self::new(n_factors, rows))
+    }
+}
+
+/// Offers items `first..` with their scores.
+#[inline]
+fn offer(best: &mut TopK, filter: &ItemFilter<'_>, first: u32, scores: &[f32]) {
+    // Most blocks hold nothing good enough; the greatest of 32 tells at once.
+    let greatest = scores.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+    if !best.may_take(greatest) {
+        return;
+    }
+    for (item, &score) in (first..).zip(scores) {
+        if best.may_take(score) && filter.admits(item) {
+            best.offer(score, item);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Small whole numbers: every sum is exact, so the plain reference has the same scores and ties.
+        #[test]
+        fn the_lists_of_many_are_those_of_a_full_sort_for_each(
+            n_items in 0_usize..100,
+            n_users in 0_usize..70,
+            n_factors in 1_usize..40,
+            seed in any::<u32>(),
+            k in 0_usize..30,
+            exclude in prop::collection::btree_set(0_u32..110, 0..20),
+            allow in prop::option::of([any::<u64>(), any::<u64>()]),
+        ) {
+            let width = padded(n_factors);
+            let value = |i: usize| if i % width < n_factors {
+                f32::from(((i as u32).wrapping_mul(seed | 1) >> 13) as u8 % 5) - 2.0
+            } else {
+                0.0
+            };
+            let factors = Factors::new(n_factors, (0..n_items * width).map(value).collect());
+            let users: Vec<f32> = (0..n_users * width).map(|i| value(i + 7 * width)).collect();
+            let exclude: Vec<u32> = exclude.into_iter().collect();
+            let filter = ItemFilter { exclude: &exclude, allow: allow.as_ref().map(<[u64; 2]>::as_slice) };
+            let got = factors.top_k_batch(&users, k, &vec![filter; n_users]);
+            prop_assert_eq!(got.len(), n_users);
+            for (user, got) in users.chunks_exact(width).zip(&got) {
+                let mut want: Vec<Scored> = (0..n_items as u32).filter(|&i| filter.admits(i)).map(|item| {
+                    let score = factors.row(item).iter().zip(user).map(|(a, b)| a * b).sum::<f32>() + 0.0;
+                    Scored { item, score }
+                }).collect();
+                want.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
+                want.truncate(k);
+                prop_assert_eq!(got, &want);
+                let mut alone = Vec::new();
+                factors.top_k(user, k, &filter, &mut alone);
+                prop_assert_eq!(got, &alone);
+            }
+            let mut tensors = factors.store("item", Tensors::new());
+            prop_assert_eq!(Factors::load("item", n_factors, &mut tensors).unwrap(), factors);
+        }
+    }
+
+    #[test]
+    fn similar_items_point_the_same_way_whatever_their_length() {
+        let mut rows = vec![0.0; 4 * 32];
+        for (item, [x, y]) in [[1.0, 0.0], [0.0, 2.0], [9.0, 1.0], [0.0, 0.0]].into_iter().enumerate() {
+            rows[item * 32] = x;
+            rows[item * 32 + 1] = y;
+        }
+        let factors = Factors::new(2, rows);
+        let items: Vec<u32> = factors.similar_items(0, 9).iter().map(|s| s.item).collect();
+        assert_eq!(items, [2, 1]); // nothing is like the item without a direction
+        assert!(factors.similar_items(4, 9).is_empty());
+    }
+}
