@@ -49,6 +49,14 @@ pub enum ExperimentError {
         /// Share that is free.
         left: f64,
     },
+    /// Text that is not the TOML it should be.
+    #[error("{what}: {message}")]
+    Toml {
+        /// Which text.
+        what: &'static str,
+        /// Why, with the line.
+        message: String,
+    },
     /// A statistic could not be computed.
     #[error("metric `{metric}`: {source}")]
     Statistic {

@@ -4,6 +4,10 @@
 //! |---|---|
 //! | [`assignment`] | which arm does this listener, session or request belong to? |
 //! | [`hash`] | the hash formats of Segue, Confidence, GrowthBook, Eppo and PlanOut |
+//! | [`exposure`] | who met what their arm changes, and when first? |
+//! | [`metric`] | what is measured, and what is kept of it per unit? |
+//! | [`analysis`] | what do the data say, and what is to be done? |
+//! | [`design`] | how many units does it need? |
 //!
 //! ```
 //! use segue_experiment::{Allocation, Attributes, ExperimentSpec, Units};
@@ -18,9 +22,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod analysis;
 pub mod assignment;
+pub mod design;
 pub mod error;
+pub mod exposure;
 pub mod hash;
+pub mod metric;
 
 pub use assignment::{
     Allocation, ArmSpec, Attributes, Experiment, ExperimentSpec, HashFormat, HoldoutSpec, Target, Unit, Units,

@@ -14,11 +14,11 @@ use crate::error::{finite, positive, share};
 use crate::quadrature::{gauss_legendre, gauss_legendre_on};
 
 /// Boundaries lie within this many standard deviations: beyond, a crossing is not worth its digits.
-const LIMIT: f64 = 8.0;
+pub(crate) const LIMIT: f64 = 8.0;
 
 /// Grid points per standard deviation of a step. The density is as smooth as one step is wide; a test
 /// holds the boundaries against a grid four times as fine.
-const NODES_PER_STEP: f64 = 3.0;
+pub(crate) const NODES_PER_STEP: f64 = 3.0;
 
 /// How much of the error may be spent by information time `t`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -147,7 +147,7 @@ fn bounds_on_grid(
 }
 
 /// Density of the paths that lie within `(lower, upper)` after a step of standard deviation `sd`.
-fn advance(going: &[(f64, f64)], lower: f64, upper: f64, sd: f64, nodes: f64) -> Vec<(f64, f64)> {
+pub(crate) fn advance(going: &[(f64, f64)], lower: f64, upper: f64, sd: f64, nodes: f64) -> Vec<(f64, f64)> {
     let n = (nodes * (upper - lower) / sd).ceil().clamp(64.0, 4_000.0) as usize;
     gauss_legendre_on(&gauss_legendre(n), lower, upper)
         .into_iter()

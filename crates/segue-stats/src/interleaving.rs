@@ -77,6 +77,57 @@ pub fn credit(teams: &[Team], rewarded_positions: &[usize]) -> Result<(u64, u64)
     Ok(credit)
 }
 
+/// Balanced interleaving: `a_first` (a coin per list) decides who leads; the rankings take turns by their own
+/// pointers, skipping what is placed already.
+///
+/// Credit is not by team: see [`balanced_credit`]. Where one ranking is the other shifted by one it favours the
+/// shifted one; team draft does not, and is the default.
+///
+/// # Source
+/// Joachims, "Evaluating retrieval performance using clickthrough data", 2003.
+pub fn balanced<T: Clone + PartialEq>(a: &[T], b: &[T], a_first: bool, length: usize) -> Vec<T> {
+    let mut out: Vec<T> = Vec::new();
+    let (mut at_a, mut at_b) = (0, 0);
+    while out.len() < length && (at_a < a.len() || at_b < b.len()) {
+        let turn_of_a = at_b >= b.len() || at_a < a.len() && (at_a < at_b || at_a == at_b && a_first);
+        let item = if turn_of_a { &a[at_a] } else { &b[at_b] };
+        if turn_of_a {
+            at_a += 1;
+        } else {
+            at_b += 1;
+        }
+        if !out.contains(item) {
+            out.push(item.clone());
+        }
+    }
+    out
+}
+
+/// Rewards per ranking, `(A, B)`, for a balanced list: with `k` the smallest depth at which either ranking
+/// contains the last rewarded item, each ranking gets the rewarded items among its own first `k`.
+///
+/// # Source
+/// Joachims, "Evaluating retrieval performance using clickthrough data", 2003.
+pub fn balanced_credit<T: PartialEq>(
+    a: &[T],
+    b: &[T],
+    list: &[T],
+    rewarded_positions: &[usize],
+) -> (u64, u64) {
+    let rewarded: Vec<&T> = rewarded_positions.iter().filter_map(|&p| list.get(p)).collect();
+    let Some(last) = rewarded_positions.iter().filter(|p| **p < list.len()).max() else { return (0, 0) };
+    let depth = |ranking: &[T]| ranking.iter().position(|x| *x == list[*last]);
+    let k = match (depth(a), depth(b)) {
+        (Some(x), Some(y)) => x.min(y),
+        (Some(x), None) | (None, Some(x)) => x,
+        (None, None) => return (0, 0),
+    };
+    let count = |ranking: &[T]| {
+        rewarded.iter().filter(|item| ranking.iter().take(k + 1).any(|x| x == **item)).count() as u64
+    };
+    (count(a), count(b))
+}
+
 /// Result of [`interleaving_preference`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preference {
@@ -126,5 +177,18 @@ mod tests {
         // 1 of 5: 2 (1 + 5) / 32.
         assert!((interleaving_preference(4, 1, 3).unwrap().p_value - 0.375).abs() < 1e-12);
         assert!(interleaving_preference(0, 0, 0).is_err());
+    }
+
+    #[test]
+    fn a_balanced_list_has_the_best_of_both_and_credits_by_depth() {
+        // Joachims' example: A = a b c d, B = b e a f.
+        let (a, b) = (["a", "b", "c", "d"], ["b", "e", "a", "f"]);
+        let list = balanced(&a, &b, true, 10);
+        assert_eq!(list, ["a", "b", "e", "c", "d", "f"]);
+        // A reward for e: depth 2 of B; A's first two are a and b.
+        assert_eq!(balanced_credit(&a, &b, &list, &[2]), (0, 1));
+        assert_eq!(balanced_credit(&a, &b, &list, &[]), (0, 0));
+        assert_eq!(balanced_credit(&a, &b, &list, &[1]), (0, 1));
+        assert_eq!(balanced::<u32>(&[], &[7, 8], true, 1), [7]);
     }
 }

@@ -14,32 +14,39 @@
 //! # Ok::<(), segue_stats::StatsError>(())
 //! ```
 
+pub mod after_stopping;
 pub mod arm;
 pub mod asymptotic_cs;
 pub mod bayesian_effect;
 pub mod bootstrap;
 pub mod calibrated_rerank;
+pub mod correlated_looks;
 pub mod cuped;
 pub mod distribution;
 pub mod error;
 pub mod exposure_distribution;
 pub mod gaussian_best_arm;
 pub mod group_sequential;
+pub mod grouped_jackknife;
 pub mod holm;
 pub mod impatient_bandit;
 pub mod interleaving;
 mod linear;
 pub mod linear_bandit;
 pub mod mean_lower_bounds;
+pub mod mid_experiment;
 pub mod msprt;
 pub mod multi_metric_decision;
 pub mod multiple_testing;
 pub mod paired_t_test;
+pub mod post_stratification;
 mod quadrature;
 pub mod quantile_index_ci;
 pub mod quantile_metric;
 pub mod random;
+pub mod rarefaction;
 pub mod ratio_metric;
+pub mod regression_adjustment;
 pub mod relative_lift;
 pub mod sample_size;
 pub mod segment_heterogeneity;
@@ -47,6 +54,8 @@ pub mod simultaneous_ci;
 pub mod srm;
 pub mod summary;
 pub mod surrogate_index;
+pub mod switchback;
+pub mod thompson;
 pub mod two_proportion_chi2;
 pub mod two_sample_z;
 pub mod welch_t;

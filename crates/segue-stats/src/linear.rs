@@ -51,6 +51,13 @@ impl Cholesky {
     }
 }
 
+impl Cholesky {
+    /// `L x`.
+    pub(crate) fn times(&self, x: &[f64]) -> Vec<f64> {
+        (0..self.n).map(|i| (0..=i).map(|k| self.l[i * self.n + k] * x[k]).sum()).collect()
+    }
+}
+
 /// `Σ a_i b_i`.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()

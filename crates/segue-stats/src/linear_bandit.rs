@@ -2,8 +2,10 @@
 //! (LinTS).
 
 use crate::StatsError;
+use crate::distribution::normal;
 use crate::error::positive;
-use crate::linear::dot;
+use crate::linear::{Cholesky, dot};
+use crate::random::Stream;
 
 /// Ridge regression kept up to date one observation at a time.
 ///
@@ -73,6 +75,21 @@ impl LinearBandit {
         Ok(dot(x, &self.theta()) + alpha * self.uncertainty(x)?.max(0.0).sqrt())
     }
 
+    /// LinTS: one draw of `θ` from `N(θ, sigma² A⁻¹)`; score every candidate of a request with the same draw.
+    ///
+    /// # Errors
+    /// [`StatsError::Range`] for a `sigma` that is not above 0; [`StatsError::NoVariance`] if rounding has left
+    /// no positive definite posterior.
+    pub fn draw_theta(&self, sigma: f64, seed: u64, request: u64) -> Result<Vec<f64>, StatsError> {
+        positive("sigma", sigma)?;
+        let factor = Cholesky::new(&self.inverse, self.n_features, "posterior of a linear bandit")?;
+        let mut stream = Stream::new(seed, request);
+        let noise: Vec<f64> =
+            (0..self.n_features).map(|_| normal::quantile(stream.next_f64().max(1e-300))).collect();
+        let step = factor.times(&noise);
+        Ok(self.theta().iter().zip(step).map(|(t, s)| t + sigma * s).collect())
+    }
+
     /// `A⁻¹ x`.
     fn transform(&self, x: &[f64]) -> Result<Vec<f64>, StatsError> {
         if x.len() != self.n_features {
@@ -121,5 +138,20 @@ mod tests {
     fn wrong_shapes_are_refused() {
         assert!(LinearBandit::new(2, 0.0).is_err());
         assert!(LinearBandit::new(2, 1.0).unwrap().observe(&[1.0], 1.0).is_err());
+    }
+
+    #[test]
+    fn draws_of_theta_spread_as_the_posterior_does() {
+        let mut bandit = LinearBandit::new(2, 1.0).unwrap();
+        for (x, r) in [([1.0, 0.0], 1.0), ([1.0, 1.0], 3.0), ([0.0, 1.0], 1.5)] {
+            bandit.observe(&x, r).unwrap();
+        }
+        let (x, runs) = ([2.0, -1.0], 20_000);
+        let scores: Vec<f64> = (0..runs).map(|r| dot(&x, &bandit.draw_theta(0.5, 1, r).unwrap())).collect();
+        let summary = crate::summary::Summary::of(&scores).unwrap();
+        let want = 0.25 * bandit.uncertainty(&x).unwrap();
+        assert!((summary.mean - dot(&x, &bandit.theta())).abs() < 4.0 * summary.standard_error());
+        assert!((summary.variance / want - 1.0).abs() < 0.05, "{} {want}", summary.variance);
+        assert!(bandit.draw_theta(0.0, 1, 1).is_err());
     }
 }

@@ -64,6 +64,12 @@ fn fraction(a: f64, b: f64, x: f64, y: f64) -> f64 {
     f
 }
 
+/// `x` with `I_x(a, b) = p`: the quantile of a Beta distribution, by bisection.
+#[must_use]
+pub fn quantile(p: f64, a: f64, b: f64) -> f64 {
+    super::bisect_falling(0.0, 1.0, |x| p - regularised(a, b, x, 1.0 - x))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +102,15 @@ mod tests {
         let tail: f64 =
             (k..=n).map(|j| choose(n, j) * p.powi(j as i32) * (1.0 - p).powi((n - j) as i32)).sum();
         close(regularised(f64::from(k), f64::from(n - k + 1), p, 1.0 - p), tail, 1e-13);
+    }
+
+    #[test]
+    fn the_quantile_inverts_the_distribution() {
+        for (a, b) in [(1.0, 1.0), (2.0, 5.0), (0.5, 0.5), (300.0, 20.0)] {
+            for p in [1e-6, 0.1, 0.5, 0.99] {
+                let x = quantile(p, a, b);
+                assert!((regularised(a, b, x, 1.0 - x) - p).abs() < 1e-9, "{a} {b} {p} {x}");
+            }
+        }
     }
 }
