@@ -36,7 +36,7 @@ fn main() {
         for listeners in [false, true] {
             sequential(listeners, split, 50_000 / shrink);
         }
-        accumulating(split, 2_000 / shrink);
+        accumulating(split, 1_000 / shrink);
     }
     println!();
     println!("coverage of 95 % intervals");

@@ -19,6 +19,7 @@
 //! ```
 
 mod answer;
+mod rows;
 mod tables;
 
 use std::path::{Path, PathBuf};
@@ -27,8 +28,10 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionConfig;
+use futures_util::StreamExt;
 
 pub use answer::Answer;
+pub use rows::{Numbers, Rows, Texts, Times};
 
 /// Limits of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +86,16 @@ pub enum SqlError {
         /// DataFusion's words.
         message: String,
     },
+    /// A column is not of the type it is needed as.
+    #[error("column `{name}` cannot be read as {what}: {message}")]
+    Column {
+        /// The column.
+        name: String,
+        /// What it should be.
+        what: &'static str,
+        /// Why not.
+        message: String,
+    },
     /// Reading failed.
     #[error("{path}: {message}")]
     Read {
@@ -117,6 +130,14 @@ impl Catalog {
     /// # Errors
     /// [`SqlError::Empty`] if there is no table, [`SqlError::Read`] if a table cannot be read.
     pub fn open(home: &Path, config: &SqlConfig) -> Result<Self, SqlError> {
+        let catalog = Self::open_any(home, config)?;
+        if catalog.tables.is_empty() {
+            return Err(SqlError::Empty { home: home.to_owned() });
+        }
+        Ok(catalog)
+    }
+
+    fn open_any(home: &Path, config: &SqlConfig) -> Result<Self, SqlError> {
         let read = |message: String| SqlError::Read { path: home.to_owned(), message };
         let environment = RuntimeEnvBuilder::new()
             .with_memory_limit(config.memory_limit_bytes, 1.0)
@@ -133,9 +154,6 @@ impl Catalog {
             .build()
             .map_err(|e| read(e.to_string()))?;
         let tables = runtime.block_on(tables::register(&context, home))?;
-        if tables.is_empty() {
-            return Err(SqlError::Empty { home: home.to_owned() });
-        }
         Ok(Self { context: Context(context), config: config.clone(), tables, runtime })
     }
 
@@ -143,6 +161,50 @@ impl Catalog {
     #[must_use]
     pub fn tables(&self) -> &[String] {
         &self.tables
+    }
+
+    /// Opens a home that may have no table yet, with further tables beside it: `(name, file)`, Parquet or CSV by
+    /// the file's ending.
+    ///
+    /// # Errors
+    /// [`SqlError::Read`] for a file that is neither or cannot be read; [`SqlError::Empty`] if there is no table
+    /// at all.
+    pub fn open_with(home: &Path, files: &[(String, PathBuf)], config: &SqlConfig) -> Result<Self, SqlError> {
+        let mut catalog = Self::open_any(home, config)?;
+        for (name, path) in files {
+            let added = tables::add_file(&catalog.context.0, name, path);
+            catalog.runtime.block_on(added)?;
+            catalog.tables.push(format!("log.{name}"));
+        }
+        catalog.tables.sort();
+        if catalog.tables.is_empty() {
+            return Err(SqlError::Empty { home: home.to_owned() });
+        }
+        Ok(catalog)
+    }
+
+    /// Runs one read-only query and hands its rows on as they come, without a limit and without keeping them.
+    ///
+    /// Returning an error from `each` stops the query; the error comes back.
+    ///
+    /// # Errors
+    /// As [`Catalog::query`], wrapped in the caller's error.
+    pub fn stream<E: From<SqlError>>(
+        &self,
+        sql: &str,
+        mut each: impl FnMut(&Rows<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let options =
+            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        self.runtime.block_on(async {
+            let explain = |e: DataFusionError| E::from(self.explain(&e));
+            let frame = self.context.0.sql_with_options(sql, options).await.map_err(explain)?;
+            let mut stream = frame.execute_stream().await.map_err(explain)?;
+            while let Some(batch) = stream.next().await {
+                each(&Rows::new(&batch.map_err(explain)?))?;
+            }
+            Ok(())
+        })
     }
 
     /// Runs one read-only query.

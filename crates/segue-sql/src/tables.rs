@@ -9,6 +9,7 @@ use datafusion::catalog::{MemoryCatalogProvider, MemorySchemaProvider, SchemaPro
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::execution::context::SessionContext;
+use datafusion::prelude::{CsvReadOptions, ParquetReadOptions};
 
 use crate::SqlError;
 
@@ -51,6 +52,25 @@ async fn listing(
     let config = ListingTableConfig::new(url).with_listing_options(options);
     let config = config.infer_schema(&context.state()).await?;
     Ok(Arc::new(ListingTable::try_new(config)?))
+}
+
+/// Registers one Parquet or CSV file as a table of the default schema.
+pub(crate) async fn add_file(context: &SessionContext, name: &str, path: &Path) -> Result<(), SqlError> {
+    let read = |message: String| SqlError::Read { path: path.to_owned(), message };
+    if !path.exists() {
+        return Err(read("there is no such file".to_owned()));
+    }
+    let text = path.display().to_string();
+    let done = match path.extension().and_then(|e| e.to_str()) {
+        Some("parquet") => context.register_parquet(name, &text, ParquetReadOptions::default()).await,
+        Some("csv") => {
+            // Types from the whole file where it is small, else from its first rows.
+            let options = CsvReadOptions::default().schema_infer_max_records(100_000);
+            context.register_csv(name, &text, options).await
+        }
+        _ => return Err(read("a table is a `.parquet` or a `.csv` file".to_owned())),
+    };
+    done.map_err(|e| read(e.strip_backtrace()))
 }
 
 /// The folder of the snapshot that `snapshots/current` names. The name is checked: it comes from a file.

@@ -60,7 +60,7 @@ pub(crate) fn run(command: Command, global: &Global) -> Result<()> {
         Command::Replay(args) => replay::run(&args, global),
         Command::Ope(args) => ope::run(&args, global),
         Command::Doctor(args) => doctor::run(&args, global),
-        Command::Dev(args) => dev::run(&args),
+        Command::Dev(args) => dev::run(&args, global),
     }
 }
 

@@ -1,20 +1,28 @@
-//! `segue experiment`: run experiments on the server. One file per step.
+//! `segue experiment`: design experiments, run them on the server, analyse and report them.
 
 mod live;
+mod offline;
+mod page;
+mod read;
+mod text;
 
 use anyhow::Result;
 use clap::{Args as ClapArgs, Subcommand};
 
 use crate::Global;
 
-/// Start, ramp, stop and list experiments.
+/// Design, start, ramp, stop, list, analyse and report experiments.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
+  segue experiment metrics                               the metric catalogue, to copy from
+  segue experiment design quieter-home-analysis.toml --looks 14
   segue experiment start quieter-home.toml
   segue experiment ramp quieter-home 0.5
   segue experiment stop quieter-home
-  segue experiment list")]
+  segue experiment list
+  segue experiment analyze quieter-home-analysis.toml
+  segue experiment report quieter-home-analysis.toml --out quieter-home.html")]
 pub(crate) struct Args {
     #[command(subcommand)]
     step: Step,
@@ -26,6 +34,10 @@ enum Step {
     Ramp(live::RampArgs),
     Stop(live::StopArgs),
     List(live::ListArgs),
+    Metrics(offline::MetricsArgs),
+    Design(offline::DesignArgs),
+    Analyze(offline::AnalyzeArgs),
+    Report(offline::ReportArgs),
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<()> {
@@ -34,5 +46,12 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<()> {
         Step::Ramp(args) => live::ramp(args, global),
         Step::Stop(args) => live::stop(args, global),
         Step::List(args) => live::list(args, global),
+        Step::Metrics(args) => {
+            offline::metrics(args);
+            Ok(())
+        }
+        Step::Design(args) => offline::print_design(args, global),
+        Step::Analyze(args) => offline::analyze_data(args, global),
+        Step::Report(args) => offline::report(args, global),
     }
 }

@@ -1,0 +1,128 @@
+//! The offline half: design an experiment, analyse it and write its report.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args as ClapArgs;
+use segue_experiment::analysis::{Analysis, AnalysisSpec, analyze};
+use segue_experiment::design::design;
+use segue_experiment::metric::catalogue_text;
+
+use super::{page, read, text};
+use crate::Global;
+use crate::output::{self, Format, table};
+
+/// Print the metric catalogue as TOML.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: segue experiment metrics > metrics.toml")]
+pub(super) struct MetricsArgs {}
+
+/// Say how many units it needs.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: segue experiment design quieter-home.toml --looks 14")]
+pub(super) struct DesignArgs {
+    /// The analysis, in TOML; its metrics give `baseline_mean` and `mde` or `margin`
+    spec: PathBuf,
+    /// Looks that are planned
+    #[arg(long, value_name = "N", default_value_t = 14)]
+    looks: usize,
+}
+
+/// Say what the data say, as tables.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: segue experiment analyze quieter-home.toml --json")]
+pub(super) struct AnalyzeArgs {
+    /// The analysis, in TOML
+    spec: PathBuf,
+}
+
+/// Say what the data say, as one HTML page.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example: segue experiment report quieter-home.toml --out quieter-home.html")]
+pub(super) struct ReportArgs {
+    /// The analysis, in TOML
+    spec: PathBuf,
+    /// The page to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub(super) fn metrics(_: &MetricsArgs) {
+    output::line(catalogue_text().trim_end());
+}
+
+pub(super) fn analyze_data(args: &AnalyzeArgs, global: &Global) -> Result<()> {
+    let (_, analysis) = analysis(&args.spec, global)?;
+    match global.format() {
+        Format::Json => output::json(&analysis)?,
+        Format::People => text::print(&analysis),
+    }
+    Ok(())
+}
+
+pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<()> {
+    let (spec, analysis) = analysis(&args.spec, global)?;
+    let out = &args.out;
+    let command = format!("segue experiment report {} --out {}", args.spec.display(), out.display());
+    page::page(&spec, &analysis, &command).write(out)?;
+    match global.format() {
+        Format::Json => output::json(&serde_json::json!({ "report": out, "analysis": analysis }))?,
+        Format::People => {
+            text::print(&analysis);
+            global.say(&format!("report: {}", out.display()));
+        }
+    }
+    Ok(())
+}
+
+fn read_spec(path: &Path) -> Result<AnalysisSpec> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    AnalysisSpec::from_toml(&text).with_context(|| path.display().to_string())
+}
+
+fn analysis(path: &Path, global: &Global) -> Result<(AnalysisSpec, Analysis)> {
+    let spec = read_spec(path)?;
+    let data = read::read(&spec, path.parent().unwrap_or(Path::new(".")), global)?;
+    let analysis = analyze(&spec, &data.exposures, &data.columns, data.end_ms)?;
+    Ok((spec, analysis))
+}
+
+pub(super) fn print_design(args: &DesignArgs, global: &Global) -> Result<()> {
+    let looks = args.looks;
+    let spec = read_spec(&args.spec)?;
+    let d = design(&spec, looks)?;
+    if global.format() == Format::Json {
+        return output::json(&d);
+    }
+    let rows: Vec<Vec<String>> = d
+        .metrics
+        .iter()
+        .map(|m| {
+            let role = serde_json::to_value(m.role).ok().and_then(|v| v.as_str().map(str::to_owned));
+            vec![
+                m.name.clone(),
+                role.unwrap_or_default(),
+                format!("{:.2} %", 100.0 * m.effect),
+                m.n_fixed.to_string(),
+                m.n_units.to_string(),
+            ]
+        })
+        .collect();
+    table(&["metric", "role", "effect or margin", "units, one look", "units"], &rows);
+    output::line(&format!(
+        "alpha {:.4} and power {:.3} per test; {} looks cost a factor of {:.4}",
+        d.alpha_per_test,
+        d.power_per_test,
+        looks.max(1),
+        d.inflation
+    ));
+    output::line(&format!(
+        "planned_units = {}   # one comparison; {} units over all arms",
+        d.planned_units, d.total_units
+    ));
+    for name in &d.without_baseline {
+        global
+            .say(&format!("`{name}` has no `baseline_mean` with `mde` or `margin`: it is not part of this"));
+    }
+    Ok(())
+}

@@ -1,3 +1,0 @@
-//! The statistics as a whole, against published vectors.
-
-mod vectors;
