@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args as ClapArgs;
+use segue_engine::experiments::report_path;
 use segue_experiment::analysis::{Analysis, AnalysisSpec, analyze};
 use segue_experiment::design::design;
 use segue_experiment::metric::catalogue_text;
@@ -42,9 +43,9 @@ pub(super) struct AnalyzeArgs {
 pub(super) struct ReportArgs {
     /// The analysis, in TOML
     spec: PathBuf,
-    /// The page to write
+    /// The page to write; where absent, experiments/NAME.html of the home, where the console shows it
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    out: Option<PathBuf>,
 }
 
 pub(super) fn metrics(_: &MetricsArgs) {
@@ -62,9 +63,13 @@ pub(super) fn analyze_data(args: &AnalyzeArgs, global: &Global) -> Result<()> {
 
 pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<()> {
     let (spec, analysis) = analysis(&args.spec, global)?;
-    let out = &args.out;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => report_path(&global.home, &spec.name)
+            .with_context(|| format!("`{}` cannot be the name of a file; give `--out`", spec.name))?,
+    };
     let command = format!("segue experiment report {} --out {}", args.spec.display(), out.display());
-    page::page(&spec, &analysis, &command).write(out)?;
+    page::page(&spec, &analysis, &command).write(&out)?;
     match global.format() {
         Format::Json => output::json(&serde_json::json!({ "report": out, "analysis": analysis }))?,
         Format::People => {
