@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use segue_data::{DataError, FeatureInput, Snapshot, UserState};
 use segue_experiment::{Attributes, Units};
-use segue_pipeline::{Clock, MonotonicClock, Runner, WorkerPool};
+use segue_pipeline::{Clock, MonotonicClock, Runner, SideEffect, WorkerPool};
 use segue_types::api::{
     EventsResponse, ExperimentsResponse, ExplanationResponse, ItemsResponse, NamedItem, NamedItemsResponse,
     NamedValue, PlayContribution, RecentPlay, ReplayResponse, ScoredItem, SimilarResponse, SlateRequest,
@@ -255,7 +255,7 @@ impl Engine {
         let explain = request.explain;
         let record = Arc::new(compose(&self.runner, &query, request, offset));
         self.parts.live.saw(record.now);
-        self.parts.slates.keep(Arc::clone(&record));
+        self.parts.slates.run(&record);
         Ok(SlateResponse {
             slate: record.slate.clone(),
             record: explain.then(|| SlateRecord::clone(&record)),

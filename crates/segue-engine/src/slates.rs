@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use segue_data::log::{LogReader, N_BUCKETS, SlateRow};
+use segue_pipeline::SideEffect;
 use segue_types::{Day, SlateRecord, UserKey};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -97,6 +98,15 @@ fn run(mut wal: Wal, index: &Index, inbox: &Receiver<Message>, rotated: &SyncSen
     }
 }
 
+impl SideEffect<Arc<SlateRecord>> for Slates {
+    /// Keeps the record.
+    fn run(&self, record: &Arc<SlateRecord>) {
+        if self.queue.send(Message::Record(Arc::clone(record))).is_err() {
+            tracing::error!("slate record not written: the engine has been shut down");
+        }
+    }
+}
+
 impl Slates {
     /// Opens the spool; finds the records that were not drained. `rotated` is told when a segment
     /// is full.
@@ -130,13 +140,6 @@ impl Slates {
         let slates =
             Self { storage, index, queue, thread: Mutex::new(Some(thread)), live, home: home.to_owned() };
         Ok((slates, notes))
-    }
-
-    /// Keeps a record.
-    pub fn keep(&self, record: Arc<SlateRecord>) {
-        if self.queue.send(Message::Record(record)).is_err() {
-            tracing::error!("slate record not written: the engine has been shut down");
-        }
     }
 
     fn ask<T>(&self, make: impl FnOnce(Sender<T>) -> Message) -> Result<T, EngineError> {

@@ -94,7 +94,7 @@ pub trait Selector: Send + Sync {
     fn select(&self, pool: &Pool<'_>, limit: usize, rng: &mut SlateRng) -> Vec<Pick>;
 }
 
-/// Runs after the response: slate record, counters. Cannot change the slate.
+/// Runs when the slate is composed: slate records, counters. Cannot change the slate.
 pub trait SideEffect<O>: Send + Sync {
     /// Looks at what was served.
     fn run(&self, outcome: &O);
