@@ -16,13 +16,13 @@ use crate::Global;
 #[command(after_help = "\
 Examples:
   segue experiment metrics                               the metric catalogue, to copy from
-  segue experiment design quieter-home-analysis.toml --looks 14
+  segue experiment design quieter-home.toml --looks 14
   segue experiment start quieter-home.toml
   segue experiment ramp quieter-home 0.5
   segue experiment stop quieter-home
   segue experiment list
-  segue experiment analyze quieter-home-analysis.toml
-  segue experiment report quieter-home-analysis.toml --out quieter-home.html")]
+  segue experiment analyze quieter-home
+  segue experiment report quieter-home")]
 pub(crate) struct Args {
     #[command(subcommand)]
     step: Step,

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
-use segue_engine::experiments::report_path;
+use segue_engine::experiments::{ExperimentFile, FOLDER, report_path};
+use segue_experiment::ArmSpec;
 use segue_experiment::analysis::{Analysis, AnalysisSpec, analyze};
 use segue_experiment::design::design;
 use segue_experiment::metric::catalogue_text;
@@ -22,7 +23,7 @@ pub(super) struct MetricsArgs {}
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example: segue experiment design quieter-home.toml --looks 14")]
 pub(super) struct DesignArgs {
-    /// The analysis, in TOML; its metrics give `baseline_mean` and `mde` or `margin`
+    /// File of the experiment or of its analysis; metrics give `baseline_mean` and `mde` or `margin`
     spec: PathBuf,
     /// Looks that are planned
     #[arg(long, value_name = "N", default_value_t = 14)]
@@ -31,17 +32,17 @@ pub(super) struct DesignArgs {
 
 /// Say what the data say, as tables.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Example: segue experiment analyze quieter-home.toml --json")]
+#[command(after_help = "Example: segue experiment analyze quieter-home --json")]
 pub(super) struct AnalyzeArgs {
-    /// The analysis, in TOML
+    /// Name of an experiment of the home, its file, or a file with an analysis alone
     spec: PathBuf,
 }
 
 /// Say what the data say, as one HTML page.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Example: segue experiment report quieter-home.toml --out quieter-home.html")]
+#[command(after_help = "Example: segue experiment report quieter-home")]
 pub(super) struct ReportArgs {
-    /// The analysis, in TOML
+    /// Name of an experiment of the home, its file, or a file with an analysis alone
     spec: PathBuf,
     /// The page to write; where absent, experiments/NAME.html of the home, where the console shows it
     #[arg(long, value_name = "FILE")]
@@ -80,13 +81,48 @@ pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<()> {
     Ok(())
 }
 
-fn read_spec(path: &Path) -> Result<AnalysisSpec> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    AnalysisSpec::from_toml(&text).with_context(|| path.display().to_string())
+/// Reads an analysis and says which file it came from: a file of its own, or the `[analysis]` of an
+/// experiment's file, whose name, unit and arms it takes. The bare name of an experiment stands for
+/// its file in the home.
+fn read_spec(given: &Path, home: &Path) -> Result<(AnalysisSpec, PathBuf)> {
+    let started = home.join(FOLDER).join(given).with_extension("toml");
+    let path = if !given.exists() && started.is_file() { started } else { given.to_owned() };
+    let at = || path.display().to_string();
+    let text = std::fs::read_to_string(&path).with_context(at)?;
+    let table: toml::Table = text.parse().with_context(at)?;
+    if !table.contains_key("experiment") {
+        return Ok((AnalysisSpec::from_toml(&text).with_context(at)?, path));
+    }
+    let mut file = ExperimentFile::parse(&text).map_err(anyhow::Error::msg).with_context(at)?;
+    let Some(toml::Value::Table(mut analysis)) = file.rest.remove("analysis") else {
+        bail!(
+            "{}: it has no `[analysis]` table, so nobody said what success is\nhint: docs/experiments.md shows one; `segue experiment metrics` lists metrics",
+            path.display()
+        );
+    };
+    let experiment = file.experiment;
+    let arm = |arm: &ArmSpec| {
+        toml::Table::from_iter([
+            ("name".to_owned(), toml::Value::from(arm.name.clone())),
+            ("weight".to_owned(), toml::Value::from(arm.weight)),
+        ])
+    };
+    let arms: Vec<toml::Value> = experiment.arms.iter().map(|a| toml::Value::Table(arm(a))).collect();
+    for (key, value) in [
+        ("name", toml::Value::from(experiment.name)),
+        ("unit", toml::Value::from(experiment.unit.name())),
+        ("arms", toml::Value::Array(arms)),
+    ] {
+        if analysis.insert(key.to_owned(), value).is_some() {
+            bail!("{}: `analysis.{key}` is that of `[experiment]`; leave it out", path.display());
+        }
+    }
+    let spec = AnalysisSpec::from_toml(&toml::to_string(&analysis)?).with_context(at)?;
+    Ok((spec, path))
 }
 
-fn analysis(path: &Path, global: &Global) -> Result<(AnalysisSpec, Analysis)> {
-    let spec = read_spec(path)?;
+fn analysis(given: &Path, global: &Global) -> Result<(AnalysisSpec, Analysis)> {
+    let (spec, path) = read_spec(given, &global.home)?;
     let data = read::read(&spec, path.parent().unwrap_or(Path::new(".")), global)?;
     let analysis = analyze(&spec, &data.exposures, &data.columns, data.end_ms)?;
     Ok((spec, analysis))
@@ -94,7 +130,7 @@ fn analysis(path: &Path, global: &Global) -> Result<(AnalysisSpec, Analysis)> {
 
 pub(super) fn print_design(args: &DesignArgs, global: &Global) -> Result<()> {
     let looks = args.looks;
-    let spec = read_spec(&args.spec)?;
+    let (spec, _) = read_spec(&args.spec, &global.home)?;
     let d = design(&spec, looks)?;
     if global.format() == Format::Json {
         return output::json(&d);

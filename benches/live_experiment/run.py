@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Does `segue experiment analyze` cover the truth? An A/B test on the running server, many times over.
+
+    python3 benches/live_experiment/run.py SEGUE_BINARY WORK_FOLDER [REPETITIONS] [LISTENERS]
+
+One made-up world, models trained once. Per repetition, with luck and randomisation of its own:
+
+1. `experiment`: both arms on one server; simulated listeners use it over HTTP; the log is drained and
+   `segue experiment analyze` reads it.
+2. the truth: the same listeners with the same luck, all in arm A, then all in arm B, on servers of their
+   own. The difference of minutes per listener in the same windows is what the analysis should find.
+
+Reported: how often the interval covers the truth, how often the two arms are told apart, and the mean
+error. Arm B's queue holds only what is popular.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+binary, work = os.path.abspath(sys.argv[1]), sys.argv[2]
+repetitions = int(sys.argv[3]) if len(sys.argv) > 3 else 20
+listeners = int(sys.argv[4]) if len(sys.argv) > 4 else 400
+USERS, ITEMS, DAYS, LIVE, WINDOW = max(800, listeners), 3000, 30, 5, 3
+START = 20698  # WorldConfig::default().start_day
+
+# What is measured is the analysis, not how fast the machine is: no stage runs out of time.
+PATIENT = """
+[serving]
+source_budget_ms = 5000
+hydrate_budget_ms = 5000
+score_budget_ms = 5000
+"""
+
+EXPERIMENT = """
+[experiment]
+name = "queue-{name}"
+arms = [
+  {{ name = "a", weight = {a} }},
+  {{ name = "b", weight = {b}, config = {{ surface = {{ now_playing = {{ queue = {{ sources = ["popular"] }} }} }} }} }},
+]
+
+[analysis]
+alpha = 0.05
+starts_on = "{first}"
+ends_on = "{end}"
+sequential = {{ rule = "fixed" }}
+
+[[analysis.metrics]]
+name = "minutes"
+kind = "mean"
+role = "success"
+direction = "increase"
+window_days = [0, {window}]
+sql = "SELECT user_id AS unit, occurred_at AS at, coalesce(listened_ms, 0) / 60000.0 AS value FROM plays"
+"""
+
+
+def segue(home, *arguments):
+    done = subprocess.run([binary, *arguments, "--home", home, "--json", "--quiet"], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"segue {' '.join(arguments)}: {done.stderr[-800:]}")
+    return json.loads(done.stdout)
+
+
+def day(n):
+    return time.strftime("%Y-%m-%d", time.gmtime((START + n) * 86400))
+
+
+def live(home, luck, run):
+    """Listeners live `LIVE` days against a server over `home`; the log is drained when it stops."""
+    address = os.path.join(home, "address")
+    server = subprocess.Popen(
+        [binary, "serve", "--home", home, "--client-clock", "--listen", "127.0.0.1:0", "--address-file", address, "--quiet"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not os.path.exists(address):
+        if server.poll() is not None:
+            sys.exit("the server ended")
+        time.sleep(0.02)
+    with open(address) as f:
+        url = f.read().strip()
+    segue(home, "sim", "--server", url, "--users", str(USERS), "--items", str(ITEMS), "--days", str(DAYS), "--seed", "1",
+          "--listeners", str(listeners), "--from", day(DAYS), "--for-days", str(LIVE), "--luck", str(luck), "--run", run)
+    server.terminate()
+    server.wait()
+
+
+def minutes(home, name):
+    """Mean minutes per listener in the window after the first exposure, over closed windows."""
+    end = f"to_timestamp({(START + DAYS + LIVE) * 86400})"
+    rows = segue(home, "sql", f"""
+        WITH shown AS (SELECT user_id, min(composed_at) AS first FROM slates
+                       WHERE array_has(arms, '{name}') GROUP BY user_id),
+             closed AS (SELECT * FROM shown WHERE first + INTERVAL '{WINDOW} days' <= {end})
+        SELECT closed.user_id AS user_id, coalesce(sum(p.listened_ms), 0) / 60000.0 AS minutes
+        FROM closed LEFT JOIN plays AS p ON p.user_id = closed.user_id AND p.occurred_at >= closed.first
+             AND p.occurred_at < closed.first + INTERVAL '{WINDOW} days'
+        GROUP BY closed.user_id""")
+    return {row["user_id"]: row["minutes"] for row in rows["rows"]}
+
+
+def home_with(name, a, b):
+    home = os.path.join(work, name)
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(base, home)
+    os.makedirs(os.path.join(home, "experiments"), exist_ok=True)
+    return home
+
+
+def start(home, name, a, b):
+    text = EXPERIMENT.format(name=name, a=a, b=b, first=day(DAYS), end=day(DAYS + LIVE), window=WINDOW)
+    path = os.path.join(home, "trial.toml")
+    with open(path, "w") as f:
+        f.write(text)
+    segue(home, "experiment", "start", path)
+
+
+base = os.path.join(work, "base")
+shutil.rmtree(work, ignore_errors=True)
+segue(base, "sim", "--users", str(USERS), "--items", str(ITEMS), "--days", str(DAYS), "--seed", "1")
+with open(os.path.join(base, "segue.toml"), "a") as f:
+    f.write(PATIENT)
+segue(base, "prepare")
+segue(base, "train")
+
+rows = []
+for r in range(1, repetitions + 1):
+    found, truth = None, {}
+    for name, a, b in (("ab", 1, 1), ("a", 1, 0), ("b", 0, 1)):
+        home = home_with(name, a, b)
+        start(home, f"r{r}", a, b)
+        live(home, r, f"r{r}")
+        if name == "ab":
+            analysis = segue(home, "experiment", "analyze", f"queue-r{r}")
+            [found] = [c for c in analysis["results"] if c["metric"] == "minutes"]
+        else:
+            truth[name] = minutes(home, f"queue-r{r}={name}")
+        shutil.rmtree(home)
+    both = truth["a"].keys() & truth["b"].keys()
+    true = sum(truth["b"][u] - truth["a"][u] for u in both) / len(both)
+    rows.append((true, found["difference"], found["interval"][0], found["interval"][1]))
+    print(f"{r}: truth {true:+.2f}, found {found['difference']:+.2f} [{found['interval'][0]:+.2f}, {found['interval'][1]:+.2f}]", file=sys.stderr)
+
+covered = sum(low <= true <= high for true, _, low, high in rows)
+apart = sum(low > 0 or high < 0 for _, _, low, high in rows)
+print(f"| repetitions | listeners | true difference, min per listener | interval covers it | told apart | mean error |")
+print("|---|---|---|---|---|---|")
+print(f"| {len(rows)} | {listeners} | {sum(r[0] for r in rows) / len(rows):+.2f} | {covered} of {len(rows)} | {apart} of {len(rows)} "
+      f"| {sum(r[1] - r[0] for r in rows) / len(rows):+.2f} |")
