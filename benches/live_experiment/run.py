@@ -135,14 +135,14 @@ for r in range(1, repetitions + 1):
         live(home, r, f"r{r}")
         if name == "ab":
             analysis = segue(home, "experiment", "analyze", f"queue-r{r}")
-            [found] = [c for c in analysis["results"] if c["metric"] == "minutes"]
+            found = analysis["comparisons"][0]["metrics"][0]["rule"]["looks"][-1]
         else:
             truth[name] = minutes(home, f"queue-r{r}={name}")
         shutil.rmtree(home)
     both = truth["a"].keys() & truth["b"].keys()
     true = sum(truth["b"][u] - truth["a"][u] for u in both) / len(both)
-    rows.append((true, found["difference"], found["interval"][0], found["interval"][1]))
-    print(f"{r}: truth {true:+.2f}, found {found['difference']:+.2f} [{found['interval'][0]:+.2f}, {found['interval'][1]:+.2f}]", file=sys.stderr)
+    rows.append((true, found["effect"], found["interval"][0], found["interval"][1]))
+    print(f"{r}: truth {true:+.2f}, found {found['effect']:+.2f} [{found['interval'][0]:+.2f}, {found['interval'][1]:+.2f}]", file=sys.stderr)
 
 covered = sum(low <= true <= high for true, _, low, high in rows)
 apart = sum(low > 0 or high < 0 for _, _, low, high in rows)

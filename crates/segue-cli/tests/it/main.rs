@@ -148,3 +148,63 @@ fn a_small_log_goes_through_import_prepare_train_evaluate_and_sql() {
     let doctor = cli.text(&["doctor", "--home", "h"]);
     assert!(doctor.contains("exit 0") && doctor.contains("600 plays"), "{doctor}");
 }
+
+/// An experiment over a team's own CSV files: 600 listeners, the treatment hears 20 % more.
+#[test]
+fn an_experiment_on_csv_files_is_designed_analysed_and_reported() {
+    let cli = Cli::new();
+    let (mut people, mut plays) = ("id,variant,seen\n".to_owned(), "id,at,minutes\n".to_owned());
+    for user in 0..600_i64 {
+        let treated = (user * 7919) % 2 == 1;
+        let seen = 1_772_323_200_000 + (user % 5) * 86_400_000;
+        let arm = if treated { "new" } else { "old" };
+        people.push_str(&format!("u{user},{arm},{seen}\n"));
+        for day in 0..3 {
+            let minutes = (20 + (user * 31 + day * 17) % 23) * if treated { 6 } else { 5 };
+            plays.push_str(&format!("u{user},{},{minutes}\n", seen + day * 86_400_000 + 1));
+        }
+    }
+    cli.write("people.csv", &people);
+    cli.write("plays.csv", &plays);
+    cli.write(
+        "test.toml",
+        r#"
+        name = "more-minutes"
+        starts_on = "2026-03-01"
+        ends_on = "2026-03-20"
+        arms = [{ name = "old" }, { name = "new" }]
+        [data]
+        tables = { people = "people.csv", listening = "plays.csv" }
+        exposures = "SELECT id AS unit, variant AS arm, seen AS at FROM people"
+        [[metrics]]
+        name = "minutes"
+        kind = "mean"
+        role = "success"
+        direction = "increase"
+        window_days = [0, 3]
+        mde = 0.1
+        baseline_mean = 450
+        baseline_variance = 3600
+        sql = "SELECT id AS unit, at, minutes AS value FROM listening"
+        "#,
+    );
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let output = cli.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let design = json(&["experiment", "design", "test.toml", "--json"]);
+    assert!(design["planned_units"].as_u64().unwrap() > 50, "{design}");
+    let analysis = json(&["experiment", "analyze", "test.toml", "--json"]);
+    assert_eq!(analysis["arms"][1]["n_units"], 300);
+    assert_eq!(analysis["comparisons"][0]["decision"]["action"], "ship", "{analysis}");
+    let lift = analysis["comparisons"][0]["metrics"][0]["lift"].as_f64().unwrap();
+    assert!((lift - 0.2).abs() < 0.05, "{lift}");
+    json(&["experiment", "report", "test.toml", "--out", "out/page.html", "--json"]);
+    let page = std::fs::read_to_string(cli.path().join("out/page.html")).unwrap();
+    assert!(page.contains("more-minutes") && page.contains("z against its boundary"));
+    // What is wrong is said with the name of the file.
+    cli.write("bad.toml", "name = \"bad\"\narms = [{ name = \"a\", weight = -1 }, { name = \"b\" }]\n");
+    let bad = cli.text(&["experiment", "analyze", "bad.toml"]);
+    assert!(bad.contains("exit 1") && bad.contains("weight of an arm is -1"), "{bad}");
+}

@@ -5,7 +5,8 @@
 //!
 //! - `bpr`: `ln σ(x)`, with `j` drawn once;
 //! - `warp`: `−L · max(0, 1 − x)`, with `j` drawn until `x < 1`, at most `max_draws` times; if that took `n`
-//!   draws, `L = ln max(1, ⌊(|I| − 1) / n⌋)` stands for the rank of `i`; no such `j`, no step;
+//!   draws, `L = ln max(1, ⌊(|I| − 1) / n⌋) / ln(|I| − 1)`, in `[0, 1]`, stands for the rank of `i`; no such
+//!   `j`, no step. The divisor is ours: without it a step would weigh up to `ln |I|` of one of `bpr`;
 //!
 //! each less `regularization / 2` times the squares of the numbers the step moves.
 //!
@@ -59,8 +60,7 @@ pub struct BprConfig {
     pub factors: usize,
     /// Times every play is learnt from, at least 1. Default 100. Worth trying: 30 to 300.
     pub epochs: usize,
-    /// Length of a step, above 0. Default 0.05. Worth trying: 0.01 to 0.2; for WARP, whose steps weigh up to
-    /// `ln |I|`, a tenth of that.
+    /// Length of a step, above 0. Default 0.05. Worth trying: 0.005 to 0.2.
     pub learning_rate: f32,
     /// Pull towards 0, 0 or more. Default 0.01. Worth trying: 0.0001 to 0.1.
     pub regularization: f32,
@@ -225,7 +225,7 @@ fn choose(
                 let Some(j) = negative() else { continue };
                 if score_i - score(j) < 1.0 {
                     let rank = ((n_items - 1) / n).max(1);
-                    return Some((j, (rank as f32).ln().min(10.0)));
+                    return Some((j, (rank as f32).ln() / ((n_items - 1) as f32).ln().max(1.0)));
                 }
             }
             None
