@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use segue_data::{OwnedSequences, SequencesFile};
-use segue_models::sequence::{ESasRec, SasRec, Trainer};
+use segue_models::sequence::{Architecture, ESasRec, SasRec, Trainer};
 use segue_models::{FitInput, ItemFilter, Query, Scored};
 
 type AnyResult<T> = Result<T, Box<dyn std::error::Error>>;

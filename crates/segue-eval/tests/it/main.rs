@@ -2,7 +2,6 @@
 
 mod dataset_file;
 mod edges;
-mod off_policy_vectors;
 mod p_s3;
 mod protocol_runs;
 mod recommendation_file;

@@ -7,13 +7,11 @@
 use segue_nn::Activation;
 use serde::{Deserialize, Serialize};
 
-use crate::registry::Model;
+use crate::ModelError;
 use crate::retrieval::Targets;
-use crate::sequence::model::SequenceModel;
 use crate::sequence::network::{Network, NetworkConfig};
 use crate::sequence::settings::{Loss, Negatives, Objective, Positions, Training};
-use crate::sequence::trainer;
-use crate::{FitInput, ItemFilter, ModelError, ModelParts, Query, Recommender, Scored};
+use crate::sequence::trained::{Architecture, Trained};
 
 /// Settings of [`ESasRec`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -83,48 +81,15 @@ impl ESasRecConfig {
             attention_dropout: self.attention_dropout,
         }
     }
-
-    /// The network and what its training minimises, checked.
-    ///
-    /// # Errors
-    /// [`ModelError::Config`] names the first setting outside its range.
-    pub fn plan(&self) -> Result<(Network, Objective), ModelError> {
-        let network = self.network();
-        network.check(ESasRec::KIND)?;
-        let objective = Objective {
-            model: ESasRec::KIND,
-            loss: self.loss,
-            negatives: self.negatives,
-            targets: self.targets,
-            training: self.training,
-        };
-        objective.check()?;
-        Ok((Network::new(network), objective))
-    }
 }
 
 /// A trained model.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ESasRec {
-    config: ESasRecConfig,
-    model: SequenceModel,
-}
+pub type ESasRec = Trained<ESasRecConfig>;
 
-impl ESasRec {
-    /// The trained network, for vectors of listeners and items.
-    #[must_use]
-    pub fn model(&self) -> &SequenceModel {
-        &self.model
-    }
-}
-
-impl Model for ESasRec {
-    type Config = ESasRecConfig;
-
+impl Architecture for ESasRecConfig {
     const KIND: &'static str = "esasrec";
     const ABOUT: &'static str =
         "Gated self-attention over the history, trained on sampled softmax: for large catalogues.";
-
     const SEARCH: &'static str = r#"
 d = [32, 64, 128]
 n_blocks = [1, 2, 3]
@@ -133,42 +98,17 @@ dropout = { low = 0.1, high = 0.6 }
 positions = ["learned", "rotary"]
 "#;
 
-    fn fit(config: &Self::Config, input: &FitInput<'_>) -> Result<Self, ModelError> {
-        let (network, objective) = config.plan()?;
-        Ok(Self { config: *config, model: trainer::train(network, objective, input)? })
-    }
-
-    fn load(config: Self::Config, parts: ModelParts) -> Result<Self, ModelError> {
-        let (network, _) = config.plan()?;
-        Ok(Self { config, model: SequenceModel::load(network, parts.tensors)? })
-    }
-}
-
-impl Recommender for ESasRec {
-    fn kind(&self) -> &'static str {
-        Self::KIND
-    }
-
-    fn n_items(&self) -> u32 {
-        self.model.n_items()
-    }
-
-    fn recommend(
-        &self,
-        query: &Query<'_>,
-        k: usize,
-        filter: &ItemFilter<'_>,
-        out: &mut Vec<Scored>,
-    ) -> Result<(), ModelError> {
-        self.model.recommend(query, k, filter, out);
-        Ok(())
-    }
-
-    fn parts(&self) -> ModelParts {
-        ModelParts::new(Self::KIND, &self.config, self.model.tensors())
-    }
-
-    fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
-        self.model.similar_items(item, k)
+    fn plan(&self) -> Result<(Network, Objective), ModelError> {
+        let network = self.network();
+        network.check(Self::KIND)?;
+        let objective = Objective {
+            model: Self::KIND,
+            loss: self.loss,
+            negatives: self.negatives,
+            targets: self.targets,
+            training: self.training,
+        };
+        objective.check()?;
+        Ok((Network::new(network), objective))
     }
 }

@@ -3,7 +3,7 @@
 //! One model, one file: its settings with their defaults, and its network in terms of the shared
 //! parts. The parts: [`network`] (the encoder over `segue-nn`), [`windows`] (training windows and
 //! batches), [`trainer`] (steps, validation, early stopping, exact resume), [`model`] (a trained
-//! network as a [`Recommender`](crate::Recommender)).
+//! network), [`trained`] (any of them as a registered [`Recommender`](crate::Recommender)).
 
 pub mod esasrec;
 pub mod model;
@@ -11,6 +11,7 @@ pub mod network;
 pub mod sasrec;
 pub mod settings;
 pub mod step;
+pub mod trained;
 pub mod trainer;
 pub mod validation;
 pub mod windows;
@@ -20,4 +21,5 @@ pub use model::SequenceModel;
 pub use network::{Network, NetworkConfig};
 pub use sasrec::SasRec;
 pub use settings::{Loss, Negatives, Positions, Training};
+pub use trained::{Architecture, Trained};
 pub use trainer::{Checkpoint, Trainer};

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
     use crate::Query;
     use crate::registry::Model;
-    use crate::sequence::{ESasRec, SasRec};
+    use crate::sequence::{Architecture, ESasRec, SasRec};
 
     /// Listeners who walk around a ring of `n` items, each from a place of their own.
     fn ring(n: u32) -> OwnedSequences {
