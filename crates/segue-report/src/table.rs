@@ -92,7 +92,7 @@ impl Cell {
                 format!("{} [{}, {}]", fixed(*value, *digits), fixed(*low, *digits), fixed(*high, *digits))
             }
             Self::Count(n) => thousands(*n),
-            Self::Percent { share, digits } if share.is_finite() => {
+            Self::Percent { share, digits } if (100.0 * share).is_finite() => {
                 format!("{} %", fixed(100.0 * share, *digits))
             }
             Self::Number { .. } | Self::Interval { .. } | Self::Percent { .. } | Self::Missing => {
@@ -155,8 +155,19 @@ impl Table {
     }
 }
 
-/// A number with that many digits after the point, without a sign before zero, minus as `−`.
+/// A number with that many digits after the point, without a sign before zero, minus as `−`; an end
+/// of an interval without bound as `∞`.
 fn fixed(value: f64, digits: usize) -> String {
+    if !value.is_finite() {
+        return if value.is_nan() {
+            "–"
+        } else if value > 0.0 {
+            "∞"
+        } else {
+            "−∞"
+        }
+        .to_owned();
+    }
     let text = format!("{value:.digits$}");
     match text.strip_prefix('-') {
         Some(rest) if rest.bytes().all(|b| b == b'0' || b == b'.') => rest.to_owned(),
@@ -189,6 +200,8 @@ mod tests {
         assert_eq!(Cell::number(-1.5, 1).to_text(), "−1.5");
         assert_eq!(Cell::number(f64::NAN, 1).to_text(), "–");
         assert_eq!(Cell::interval(0.5, 0.25, 0.75, 2).to_text(), "0.50 [0.25, 0.75]");
+        assert_eq!(Cell::interval(0.5, f64::NEG_INFINITY, f64::INFINITY, 1).to_text(), "0.5 [−∞, ∞]");
+        assert_eq!(Cell::percent(1e308, 1).to_text(), "–");
         assert_eq!(Cell::percent(0.123, 1).to_text(), "12.3 %");
         assert_eq!(Cell::from(1_234_567_u64).to_text(), "1,234,567");
         assert_eq!(Cell::estimate(None, Some([0.0, 1.0]), 2), Cell::Missing);

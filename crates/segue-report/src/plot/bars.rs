@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{self, FAINT, Frame, INK, MUTED, WIDTH, colour, said};
+use super::canvas::{self, FAINT, Frame, INK, MUTED, WIDTH, colour, is_drawable, said};
 use super::{Axis, Reference};
 use crate::table::{Cell, Table};
 
@@ -94,7 +94,7 @@ impl Bars {
     }
 
     pub(super) fn draw(&self) -> Result<Option<String>, String> {
-        let bars = self.bars.iter().filter(|b| b.value.is_finite());
+        let bars = self.bars.iter().filter(|b| is_drawable(b.value));
         if canvas::range(bars.map(|b| b.value)).is_none() {
             return Ok(None);
         }
@@ -127,7 +127,7 @@ impl Bars {
                 let area = chart.plotting_area();
                 let label = Text::new(clean_label(&bar.label), (x_range.0, middle), text_left_of_axis());
                 area.draw(&label).map_err(said)?;
-                if !bar.value.is_finite() {
+                if !is_drawable(bar.value) {
                     continue;
                 }
                 let body = Rectangle::new(
@@ -135,7 +135,7 @@ impl Bars {
                     colour(0).mix(0.35 + FAINT).filled(),
                 );
                 area.draw(&body).map_err(said)?;
-                if let Some([low, high]) = bar.interval.filter(|i| i.iter().all(|v| v.is_finite())) {
+                if let Some([low, high]) = bar.interval.filter(|i| i.iter().all(|v| is_drawable(*v))) {
                     let style = INK.stroke_width(2);
                     for path in [
                         vec![(low, middle), (high, middle)],
@@ -146,7 +146,7 @@ impl Bars {
                     }
                 }
             }
-            for reference in self.references.iter().filter(|r| r.at.is_finite()) {
+            for reference in self.references.iter().filter(|r| is_drawable(r.at)) {
                 let ends = vec![(reference.at, -n), (reference.at, 0.0)];
                 let area = chart.plotting_area();
                 area.draw(&PathElement::new(ends, MUTED.stroke_width(1))).map_err(said)?;

@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::canvas::{self, Frame, HEIGHT, MUTED, colour, said};
+use super::canvas::{self, Frame, HEIGHT, MUTED, colour, is_drawable, said};
 use super::{Axis, Ticks};
 use crate::table::{Cell, Table};
 
@@ -72,7 +72,7 @@ impl Calibration {
 
     pub(super) fn draw(&self) -> Result<Option<String>, String> {
         let bins: Vec<&Bin> =
-            self.bins.iter().filter(|b| b.predicted.abs() < 1e300 && b.observed.abs() < 1e300).collect();
+            self.bins.iter().filter(|b| is_drawable(b.predicted) && is_drawable(b.observed)).collect();
         let values = bins.iter().flat_map(|b| {
             let [low, high] = b.interval.unwrap_or([b.observed; 2]);
             [b.predicted, b.observed, low, high]
@@ -86,7 +86,7 @@ impl Calibration {
             let area = chart.plotting_area();
             area.draw(&PathElement::new(diagonal, MUTED.stroke_width(1))).map_err(said)?;
             for bin in &bins {
-                if let Some([low, high]) = bin.interval.filter(|i| i.iter().all(|v| v.abs() < 1e300)) {
+                if let Some([low, high]) = bin.interval.filter(|i| i.iter().all(|v| is_drawable(*v))) {
                     let whisker = vec![(bin.predicted, low), (bin.predicted, high)];
                     area.draw(&PathElement::new(whisker, colour(0).stroke_width(2))).map_err(said)?;
                 }

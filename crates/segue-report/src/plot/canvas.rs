@@ -140,7 +140,7 @@ pub(super) fn draw_references(
     references: &[Reference],
     x_range: (f64, f64),
 ) -> Result<(), String> {
-    for reference in references.iter().filter(|r| r.at.is_finite()) {
+    for reference in references.iter().filter(|r| is_drawable(r.at)) {
         let ends = vec![(x_range.0, reference.at), (x_range.1, reference.at)];
         chart.plotting_area().draw(&PathElement::new(ends, MUTED.stroke_width(1))).map_err(said)?;
         let label = Text::new(
@@ -153,12 +153,16 @@ pub(super) fn draw_references(
     Ok(())
 }
 
-/// The range that holds all finite values with a little air; `None` without any.
+/// Whether a value is finite and so far from overflow that a range around it is, too.
+pub(super) fn is_drawable(value: f64) -> bool {
+    value.abs() < 1e300
+}
+
+/// The range that holds all drawable values with a little air; `None` without any.
 pub(super) fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
     let (low, high) = values
         .into_iter()
-        // Beyond this the range itself would overflow.
-        .filter(|v| v.abs() < 1e300)
+        .filter(|v| is_drawable(*v))
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     if low > high {
         return None;

@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::canvas::{self, FAINT, Frame, HEIGHT, colour, said};
+use super::canvas::{self, FAINT, Frame, HEIGHT, colour, is_drawable, said};
 use super::{Axis, Reference};
 use crate::table::{Cell, Table};
 
@@ -117,7 +117,7 @@ impl Lines {
 
     pub(super) fn draw(&self) -> Result<Option<String>, String> {
         let points =
-            || self.lines.iter().flat_map(|l| &l.points).filter(|p| is_finite(p.0) && is_finite(p.1));
+            || self.lines.iter().flat_map(|l| &l.points).filter(|p| is_drawable(p.0) && is_drawable(p.1));
         let bands = || self.lines.iter().flat_map(|l| &l.band);
         let Some(x_range) = canvas::range(points().map(|p| p.0).chain(bands().map(|b| b.0))) else {
             return Ok(None);
@@ -130,7 +130,9 @@ impl Lines {
         let svg = canvas::draw(&frame, |chart| {
             canvas::draw_references(chart, &self.references, x_range)?;
             for (i, line) in self.lines.iter().enumerate() {
-                for band in line.band.split(|b| !is_finite(b.1) || !is_finite(b.2)).filter(|b| b.len() > 1) {
+                for band in
+                    line.band.split(|b| ![b.0, b.1, b.2].into_iter().all(is_drawable)).filter(|b| b.len() > 1)
+                {
                     let above = band.iter().map(|b| (b.0, b.2));
                     let below = band.iter().rev().map(|b| (b.0, b.1));
                     let outline: Vec<(f64, f64)> = above.chain(below).collect();
@@ -139,7 +141,7 @@ impl Lines {
                 }
             }
             for (i, line) in self.lines.iter().enumerate() {
-                for piece in line.points.split(|p| !is_finite(p.0) || !is_finite(p.1)) {
+                for piece in line.points.split(|p| !is_drawable(p.0) || !is_drawable(p.1)) {
                     let path = PathElement::new(piece.to_vec(), colour(i).stroke_width(2));
                     chart.plotting_area().draw(&path).map_err(said)?;
                     if line.points.len() <= MARKS_UP_TO {
@@ -153,9 +155,4 @@ impl Lines {
         })?;
         Ok(Some(svg))
     }
-}
-
-/// Finite and far from overflow: what the ranges admit.
-fn is_finite(v: f64) -> bool {
-    v.abs() < 1e300
 }

@@ -1,6 +1,6 @@
 //! Points: one thing against another.
 
-use super::canvas::{self, Frame, HEIGHT, INK, said};
+use super::canvas::{self, Frame, HEIGHT, INK, is_drawable, said};
 use super::{Axis, Reference};
 use crate::table::{Cell, Table};
 
@@ -94,7 +94,7 @@ impl Scatter {
     pub(super) fn draw(&self) -> Result<Option<String>, String> {
         let points = || {
             let all = self.series.iter().flat_map(|s| &s.points);
-            all.filter(|p| p.x.abs() < 1e300 && p.y.abs() < 1e300)
+            all.filter(|p| is_drawable(p.x) && is_drawable(p.y))
         };
         let (Some(x_range), Some(y_range)) = (
             canvas::range(points().map(|p| p.x)),
@@ -110,7 +110,7 @@ impl Scatter {
         let svg = canvas::draw(&frame, |chart| {
             canvas::draw_references(chart, &self.references, x_range)?;
             for (i, series) in self.series.iter().enumerate() {
-                for point in series.points.iter().filter(|p| p.x.abs() < 1e300 && p.y.abs() < 1e300) {
+                for point in series.points.iter().filter(|p| is_drawable(p.x) && is_drawable(p.y)) {
                     canvas::draw_mark(chart, i, (point.x, point.y))?;
                     if !point.label.is_empty() {
                         // Towards the middle, so that a label stays inside the frame.
