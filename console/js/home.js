@@ -170,6 +170,13 @@ export function degradedNote(slate) {
 }
 
 function emptyBlock(slate) {
+  if (slate.degraded.some(({ cause }) => cause === "timeout")) {
+    return stateBlock({
+      title: "Nothing was ready in time",
+      text: "Every source took longer than it may. Ask again; if it stays so, raise `serving.source_budget_ms`.",
+      hint: slate.empty_reason,
+    });
+  }
   if (listener.id && listener.profile?.n_plays === 0) {
     return stateBlock({
       title: "No plays yet for this listener",
