@@ -1,18 +1,19 @@
 //! Continuing an earlier snapshot: what a run leaves for the next one, and when it may be used.
 //!
 //! A snapshot keeps a checkpoint as of the end of day C, two days before the last day of log it
-//! read: every listener's state (unless it is still the same), the events seen and the counts up
-//! to then. By that time all
-//! training rows of requests up to C are final, since impressions and outcomes count only if they
-//! became known within 24 h. The next run takes states and plays up to C from the snapshot and
-//! reads only later days, so an increment folds three days of events, however long the log is.
-//! Sums per day up to C are taken from its tables; listeners without later events are copied.
+//! read: the events accepted and the counts up to then. By that time all training rows of
+//! requests up to C are final, since impressions and outcomes count only if they became known
+//! within 24 h. The next run takes plays and states up to C from the snapshot and reads only later
+//! days, so an increment folds three days of events, however long the log is. Sums per day up to C
+//! are taken from its tables; listeners without later events are copied; files that no later event
+//! can change are shared by hard link.
 //!
 //! What cannot be continued is rebuilt: a change in the log up to C, in the facts of an item met
 //! before, in versions or settings, or in what training rows are made from.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::btree_map::Entry;
+use std::path::{Path, PathBuf};
 
 use segue_types::{Day, Item, ItemKey, User, UserKey};
 use xxhash_rust::xxh3::xxh3_64;
@@ -25,12 +26,37 @@ use crate::codec::Put;
 use crate::error::DataError;
 use crate::examples::ExamplesFrom;
 use crate::log::PartInfo;
-use crate::snapshot::column::{Column, ColumnWriter};
+use crate::snapshot::Snapshot;
+use crate::snapshot::by_user::{ByUser, ByUserPart, ByUserWriter, Cursor};
+use crate::snapshot::column::Column;
+use crate::snapshot::states::{self, Kept, StateCursor};
 use crate::snapshot::tables::{Earlier, NO_ROW};
-use crate::snapshot::{Snapshot, csr};
 
 /// Days between the checkpoint and the last day of the log.
 pub(crate) const OPEN_DAYS: i32 = 2;
+
+/// Days whose fingerprints of accepted events share a file.
+const BLOCK_DAYS: i32 = 32;
+
+/// The block of days that a day belongs to.
+pub(crate) fn block_of(day: Day) -> i32 {
+    day.0.div_euclid(BLOCK_DAYS)
+}
+
+/// Whether all days of a block are closed.
+fn is_block_over(block: i32, closed: Day) -> bool {
+    block < block_of(Day(closed.0.saturating_add(1)))
+}
+
+/// File of a block, within the folder.
+fn block_name(block: i32) -> String {
+    format!("checkpoint/seen-{block}.bin")
+}
+
+/// The block of a [`block_name`].
+fn block_of_name(name: &str) -> Option<i32> {
+    name.strip_prefix("checkpoint/seen-")?.strip_suffix(".bin")?.parse().ok()
+}
 
 /// Counts through the checkpoint, and what the run was made with.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -56,22 +82,22 @@ pub(crate) struct Meta {
 pub(crate) struct Base {
     pub(crate) snapshot: Snapshot,
     pub(crate) meta: Meta,
-    state_offsets: Column<u64>,
-    state_bytes: Column<u8>,
-    seen_offsets: Column<u64>,
-    seen: Column<u64>,
+    /// Fingerprints of the events accepted through the checkpoint, by block of days.
+    seen: BTreeMap<i32, ByUser>,
     facts: Column<u64>,
 }
 
 /// What a run keeps of one listener of the base.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct BaseUser<'a> {
     /// Row in the base.
     pub(crate) row: u32,
-    /// Encoded state at the checkpoint; empty if nothing was known then.
-    pub(crate) state: &'a [u8],
-    /// Fingerprints of the events accepted until then.
-    pub(crate) seen: &'a [u64],
+    /// The state at the checkpoint, in parts.
+    pub(crate) kept: Kept<'a>,
+    /// Fingerprints of the events accepted until then, 8 bytes each.
+    pub(crate) seen: Vec<&'a [u8]>,
+    /// Those of them in blocks that are not over.
+    pub(crate) open_seen: Vec<(i32, &'a [u8])>,
 }
 
 /// Per item a hash of everything folds may know of it: its validity rows in order.
@@ -138,23 +164,36 @@ impl Base {
         if !usable {
             return None;
         }
-        let n_users = snapshot.n_users() as usize;
+        let blocks = snapshot.manifest().files.keys().filter_map(|name| Some((block_of_name(name)?, name)));
+        let seen = blocks.map(|(block, name)| Some((block, ByUser::open(&dir.join(name)).ok()?)));
         let base = Self {
-            state_offsets: map(dir, "checkpoint/state_offsets.u64").ok()?,
-            state_bytes: map(dir, "checkpoint/states.u8").ok()?,
-            seen_offsets: map(dir, "checkpoint/seen_offsets.u64").ok()?,
-            seen: map(dir, "checkpoint/seen.u64").ok()?,
+            seen: seen.collect::<Option<_>>()?,
             facts: map(dir, "checkpoint/facts.u64").ok()?,
             snapshot,
             meta,
         };
-        let fits = |offsets: &[u64], n: usize| {
-            offsets.len() == n_users + 1 && offsets.is_sorted() && offsets[n_users] == n as u64
-        };
-        let whole = fits(&base.state_offsets, base.state_bytes.len())
-            && fits(&base.seen_offsets, base.seen.len())
-            && base.facts.len() == base.snapshot.n_items() as usize;
-        whole.then_some(base)
+        (base.facts.len() == base.snapshot.n_items() as usize).then_some(base)
+    }
+
+    /// Whether a file holds training rows that are final.
+    pub(crate) fn has_final_examples(&self, name: &str) -> bool {
+        let day = name.strip_prefix("examples/day=").and_then(|n| n.strip_suffix(".parquet"));
+        day.and_then(Day::from_iso).is_some_and(|day| day <= self.meta.day)
+    }
+
+    /// Whether nothing is added to a file of the base: it holds for this run, too.
+    pub(crate) fn keeps(&self, name: &str, closed: Day) -> bool {
+        let before = self.meta.day;
+        if let Some(block) = block_of_name(name) {
+            return is_block_over(block, before);
+        }
+        if let Some(day) = states::day_of_name(name) {
+            return day <= before && day >= states::first_kept_day(closed);
+        }
+        let is_class = |&class: &u32| name == states::class_name(class);
+        (0..states::N_CLASSES)
+            .find(is_class)
+            .is_some_and(|class| states::class_day(class, before) == states::class_day(class, closed))
     }
 
     /// Whether every item of the base still has the facts it had.
@@ -166,19 +205,13 @@ impl Base {
             .all(|(key, known)| resolved.item_keys.binary_search(key).is_ok_and(|row| facts[row] == *known))
     }
 
-    /// A listener of the base by key.
-    pub(crate) fn user(&self, key: UserKey) -> Option<BaseUser<'_>> {
-        let row = self.snapshot.user_row(key)?;
-        let u = row as usize;
-        let range = |offsets: &[u64]| offsets[u] as usize..offsets[u + 1] as usize;
-        let seen = &self.seen[range(&self.seen_offsets)];
-        let mut state = &self.state_bytes[range(&self.state_offsets)];
-        if state.is_empty() && !seen.is_empty() {
-            // Nothing happened after the checkpoint: the state is the snapshot's own.
-            let states = &self.snapshot.states;
-            state = &states.bytes[csr(&states.offsets, row, &states.bytes)];
+    /// Reads listeners of a bucket in ascending order of keys, from `first` on.
+    pub(crate) fn from(&self, bucket: u32, first: UserKey) -> BaseCursor<'_> {
+        BaseCursor {
+            base: self,
+            states: self.snapshot.states.from(bucket, first, self.meta.day),
+            seen: self.seen.iter().map(|(&block, file)| (block, file.from(first))).collect(),
         }
-        Some(BaseUser { row, state, seen })
     }
 
     /// User rows of this run → rows of the base, [`NO_ROW`] for new listeners.
@@ -225,24 +258,44 @@ impl Base {
     }
 }
 
+/// A place in the base's files.
+#[derive(Debug)]
+pub(crate) struct BaseCursor<'a> {
+    base: &'a Base,
+    states: StateCursor<'a>,
+    seen: Vec<(i32, Cursor<'a>)>,
+}
+
+impl<'a> BaseCursor<'a> {
+    /// A listener of the base by key. Keys ascend from call to call.
+    pub(crate) fn user(&mut self, key: UserKey) -> Option<BaseUser<'a>> {
+        let row = self.base.snapshot.user_row(key)?;
+        let (mut seen, mut open_seen) = (Vec::new(), Vec::new());
+        for (block, file) in &mut self.seen {
+            let events = file.get(key);
+            seen.push(events);
+            if !is_block_over(*block, self.base.meta.day) {
+                open_seen.push((*block, events));
+            }
+        }
+        Some(BaseUser { row, kept: self.states.get(key), seen, open_seen })
+    }
+}
+
 /// Receives the buckets' part of the checkpoint in order.
 pub(crate) struct CheckpointFiles {
-    states: ColumnWriter<u8>,
-    seen: ColumnWriter<u64>,
-    state_offsets: Vec<u64>,
-    seen_offsets: Vec<u64>,
+    dir: PathBuf,
+    seen: BTreeMap<i32, ByUserWriter>,
     pub(crate) rejects: Rejects,
     pub(crate) n_feedback: u64,
     pub(crate) n_impressions: u64,
 }
 
-/// One bucket's part of the checkpoint: per listener of the output, in the same order.
+/// One bucket's part of the checkpoint.
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointPart {
-    pub(crate) states: Vec<u8>,
-    pub(crate) state_ends: Vec<u64>,
-    pub(crate) seen: Vec<u64>,
-    pub(crate) seen_ends: Vec<u64>,
+    /// Fingerprints of accepted events by block of days.
+    seen: BTreeMap<i32, ByUserPart>,
     pub(crate) rejects: Rejects,
     pub(crate) n_feedback: u64,
     pub(crate) n_impressions: u64,
@@ -250,44 +303,46 @@ pub(crate) struct CheckpointPart {
 
 impl CheckpointPart {
     pub(crate) fn clear(&mut self) {
-        self.states.clear();
-        self.state_ends.clear();
-        self.seen.clear();
-        self.seen_ends.clear();
+        self.seen.values_mut().for_each(ByUserPart::clear);
         self.rejects.clear();
         (self.n_feedback, self.n_impressions) = (0, 0);
     }
+
+    /// The fingerprints of a block.
+    pub(crate) fn seen(&mut self, block: i32) -> &mut ByUserPart {
+        self.seen.entry(block).or_default()
+    }
+}
+
+/// Appends a bucket's parts to the files they belong to; a file is there once something is in it.
+pub(crate) fn push_parts<K: Ord + Copy>(
+    files: &mut BTreeMap<K, ByUserWriter>,
+    parts: &BTreeMap<K, ByUserPart>,
+    path: impl Fn(K) -> PathBuf,
+) -> Result<(), DataError> {
+    for (&key, part) in parts.iter().filter(|(_, part)| !part.is_empty()) {
+        match files.entry(key) {
+            Entry::Occupied(mut file) => file.get_mut().push(part)?,
+            Entry::Vacant(none) => none.insert(ByUserWriter::create(&path(key))?).push(part)?,
+        }
+    }
+    Ok(())
 }
 
 impl CheckpointFiles {
     pub(crate) fn create(dir: &Path) -> Result<Self, DataError> {
         folder(&dir.join("checkpoint"))?;
         Ok(Self {
-            states: ColumnWriter::create(&dir.join("checkpoint/states.u8"))?,
-            seen: ColumnWriter::create(&dir.join("checkpoint/seen.u64"))?,
-            state_offsets: vec![0],
-            seen_offsets: vec![0],
+            dir: dir.to_path_buf(),
+            seen: BTreeMap::new(),
             rejects: Rejects::new(),
             n_feedback: 0,
             n_impressions: 0,
         })
     }
 
-    /// `users` are the rows of the part's listeners.
-    pub(crate) fn push(
-        &mut self,
-        part: &CheckpointPart,
-        users: impl Iterator<Item = u32>,
-    ) -> Result<(), DataError> {
-        self.states.write(&part.states)?;
-        self.seen.write(&part.seen)?;
-        let state_base = self.state_offsets[self.state_offsets.len() - 1];
-        let seen_base = self.seen_offsets[self.seen_offsets.len() - 1];
-        for (i, user) in users.enumerate() {
-            self.fill(user as usize);
-            self.state_offsets.push(state_base + part.state_ends[i]);
-            self.seen_offsets.push(seen_base + part.seen_ends[i]);
-        }
+    pub(crate) fn push(&mut self, part: &CheckpointPart) -> Result<(), DataError> {
+        push_parts(&mut self.seen, &part.seen, |block| self.dir.join(block_name(block)))?;
         for (&reason, n) in &part.rejects {
             *self.rejects.entry(reason).or_default() += n;
         }
@@ -296,27 +351,12 @@ impl CheckpointFiles {
         Ok(())
     }
 
-    fn fill(&mut self, user: usize) {
-        for offsets in [&mut self.state_offsets, &mut self.seen_offsets] {
-            let last = offsets[offsets.len() - 1];
-            offsets.resize(user + 1, last);
-        }
-    }
-
-    pub(crate) fn finish(
-        mut self,
-        dir: &Path,
-        n_users: usize,
-        meta: &Meta,
-        facts: &[u64],
-        files: &mut Files,
-    ) -> Result<(), DataError> {
-        self.fill(n_users);
-        write_column(dir, "checkpoint/state_offsets.u64", &self.state_offsets, files)?;
-        write_column(dir, "checkpoint/seen_offsets.u64", &self.seen_offsets, files)?;
+    pub(crate) fn finish(self, meta: &Meta, facts: &[u64], files: &mut Files) -> Result<(), DataError> {
+        let dir = self.dir.as_path();
         write_column(dir, "checkpoint/facts.u64", facts, files)?;
-        files.insert("checkpoint/states.u8".to_owned(), self.states.finish()?);
-        files.insert("checkpoint/seen.u64".to_owned(), self.seen.finish()?);
+        for (block, file) in self.seen {
+            files.insert(block_name(block), file.finish()?);
+        }
         let text = serde_json::to_vec_pretty(meta).map_err(|e| DataError::io(dir)(e.into()))?;
         write_column(dir, "checkpoint/meta.json", &text, files)
     }

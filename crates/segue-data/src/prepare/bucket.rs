@@ -3,12 +3,12 @@
 //! Buckets share nothing, so they may run on any thread or machine. Memory is what the bucket
 //! holds: its records, sorted, and the output of its listeners.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::BuildHasherDefault;
 
 use segue_types::{Action, Day, EventKey, ItemKey, RejectReason, TimestampMs, UserKey};
 
-use super::base::{Base, BaseUser, CheckpointPart};
+use super::base::{Base, BaseCursor, BaseUser, CheckpointPart, block_of};
 use super::record::{FEEDBACK, IMPRESSION, NONE, PLAY, Record};
 use super::resolve::Resolved;
 use super::scan::{BucketInput, CandidateSeen, Rejects};
@@ -21,6 +21,8 @@ use crate::folds::interactions::KeyHasher;
 use crate::label::{HORIZON_MS, Shown};
 use crate::labels;
 use crate::log::N_BUCKETS;
+use crate::snapshot::by_user::ByUserPart;
+use crate::snapshot::states;
 use crate::user_state::UserState;
 
 /// What every bucket needs to know of the run.
@@ -40,8 +42,16 @@ pub(crate) struct BucketPlan<'a> {
     pub(crate) base_items: &'a [u32],
     /// Requests on this day or before are in the base already.
     pub(crate) base_day: Day,
-    /// Events known before this moment go into the checkpoint.
-    pub(crate) checkpoint_until: i64,
+    /// The last day that is closed, the checkpoint's.
+    pub(crate) closed: Day,
+}
+
+impl BucketPlan<'_> {
+    /// The day through which this run writes states of a class; `None` if the base has that file.
+    pub(crate) fn writes_states(&self, class: u32) -> Option<Day> {
+        let day = states::class_day(class, self.closed);
+        (self.base.is_none() || states::class_day(class, self.base_day) != day).then_some(day)
+    }
 }
 
 /// Packed plays of consecutive users.
@@ -73,11 +83,13 @@ pub(crate) struct ExampleRows {
 #[derive(Debug, Default)]
 pub(crate) struct BucketOutput {
     pub(crate) plays: PackedPlays,
-    /// User row and number of plays, ascending by row; users without events are not here.
+    /// User row and number of plays, ascending by row.
     pub(crate) users: Vec<(u32, u64)>,
-    /// Encoded states of these users and where each ends.
-    pub(crate) states: Vec<u8>,
-    pub(crate) state_ends: Vec<u64>,
+    /// States of the bucket's class, if this run writes that file.
+    pub(crate) class: u32,
+    pub(crate) states: ByUserPart,
+    /// Events by day that states do not hold yet.
+    pub(crate) events: BTreeMap<Day, ByUserPart>,
     pub(crate) examples: ExampleRows,
     pub(crate) rejects: Rejects,
     pub(crate) n_feedback: u64,
@@ -126,7 +138,7 @@ impl BucketOutput {
         self.plays.clear();
         self.users.clear();
         self.states.clear();
-        self.state_ends.clear();
+        self.events.values_mut().for_each(ByUserPart::clear);
         self.examples.clear();
         self.rejects.clear();
         (self.n_feedback, self.n_impressions) = (0, 0);
@@ -172,6 +184,11 @@ pub(crate) fn run(
     let first = resolved.user_keys.partition_point(|key| bucket_of(key) < bucket);
     let last = resolved.user_keys.partition_point(|key| bucket_of(key) <= bucket);
     let (starts, mut order) = by_user(&records[..], first as u32..last as u32);
+    out.class = states::class_of(bucket);
+    let mut base = match (plan.base, resolved.user_keys.get(first)) {
+        (Some(base), Some(&key)) => Some(base.from(bucket, UserKey(key))),
+        _ => None,
+    };
     let mut of_listener = Vec::new();
     for user in first as u32..last as u32 {
         let at = (user - first as u32) as usize;
@@ -183,7 +200,7 @@ pub(crate) fn run(
         let records = &of_listener;
         let slates = of_user(&slates[..], user, |s| s.user);
         let candidates = of_user(&candidates[..], user, |c| c.user);
-        let base = plan.base.and_then(|base| base.user(resolved.user_key(user)));
+        let base = base.as_mut().and_then(|base: &mut BaseCursor<'_>| base.user(resolved.user_key(user)));
         let composed_at = |slate: u64| {
             let at = slates.binary_search_by_key(&slate, |s| s.slate).ok()?;
             Some(slates[at].composed_at)
@@ -215,7 +232,10 @@ fn by_user(records: &[Record], users: std::ops::Range<u32>) -> (Vec<usize>, Vec<
 
 #[derive(Default)]
 struct Scratch {
+    /// Of this run's events, those that come first.
     seen: HashSet<u64, BuildHasherDefault<KeyHasher>>,
+    /// Of this run's events, those the base has.
+    doubled: HashSet<u64, BuildHasherDefault<KeyHasher>>,
     events: Vec<Record>,
     wanted: Vec<Wanted>,
     /// Plays that refer to a slate: slate, target, and the event.
@@ -228,18 +248,82 @@ fn fingerprint(event: u128) -> u64 {
 }
 
 /// The plays of the base that were known at its checkpoint.
-fn plays_before(plan: &BucketPlan<'_>, base: BaseUser<'_>, out: &mut PackedPlays) {
+fn plays_before(plan: &BucketPlan<'_>, row: u32, out: &mut PackedPlays) {
     let Some(snapshot) = plan.base.map(|b| &b.snapshot) else { return };
     let sequences = snapshot.sequences();
-    let from = sequences.offsets[base.row as usize] as usize;
+    let from = sequences.offsets[row as usize] as usize;
     let cut = Day(plan.base_day.0.saturating_add(1)).start().0;
-    let plays = sequences.user(base.row as usize).known_before(cut);
+    let plays = sequences.user(row as usize).known_before(cut);
     out.item.extend(plays.item.iter().map(|&row| plan.base_items[row as usize]));
     out.action.extend_from_slice(plays.action);
     out.occurred_at.extend_from_slice(plays.occurred_at);
     out.known_at.extend_from_slice(plays.known_at);
     out.session.extend_from_slice(plays.session);
     out.listened_ms.extend_from_slice(&snapshot.listened_ms()[from..from + plays.len()]);
+}
+
+/// A listener's state on its way through the events, written when its class's day is over.
+struct Running {
+    user: UserKey,
+    state: UserState,
+    is_known: bool,
+    /// The first moment after the state to be written; `None` once that is done.
+    write_at: Option<i64>,
+}
+
+impl Running {
+    /// Comes to an event known at `at`.
+    fn reach(&mut self, at: i64, out: &mut BucketOutput) {
+        if self.write_at.is_some_and(|from| at >= from) {
+            self.write(out);
+        }
+    }
+
+    /// Writes the state unless that is done.
+    fn write(&mut self, out: &mut BucketOutput) {
+        if self.write_at.take().is_some() && self.is_known {
+            out.states.add(self.user, |bytes| self.state.encode(bytes));
+        }
+    }
+}
+
+/// The state through the base's checkpoint. `None` if the listener has no later events here and
+/// everything about its state is written.
+fn resume(
+    plan: &BucketPlan<'_>,
+    user: UserKey,
+    base: Option<&BaseUser<'_>>,
+    has_records: bool,
+    out: &mut BucketOutput,
+) -> Result<Option<Running>, DataError> {
+    let through = plan.writes_states(out.class);
+    let write_at = through.map(|day| Day(day.0.saturating_add(1)).start().0);
+    let mut running = Running { user, state: UserState::default(), is_known: false, write_at };
+    let Some(kept) = base.map(|b| &b.kept) else { return Ok(Some(running)) };
+    if !has_records {
+        // Only the class may ask for the state, and only through its day.
+        let Some(through) = through else { return Ok(None) };
+        if !kept.days.iter().any(|(day, _)| *day <= through) {
+            out.states.add(user, |bytes| bytes.extend_from_slice(kept.state));
+            return Ok(None);
+        }
+    }
+    let damaged = || DataError::corrupt("states", "states and events of this version", "other bytes");
+    running.state = kept.state().ok_or_else(damaged)?;
+    running.is_known = !kept.state.is_empty();
+    for (day, events) in &kept.days {
+        running.reach(day.start().0, out);
+        if !has_records && running.write_at.is_none() {
+            return Ok(None);
+        }
+        states::fold_events(&mut running.state, user, events).ok_or_else(damaged)?;
+        running.is_known = true;
+    }
+    if !has_records {
+        running.write(out);
+        return Ok(None);
+    }
+    Ok(Some(running))
 }
 
 fn listener(
@@ -255,38 +339,42 @@ fn listener(
     let resolved = plan.resolved;
     let user_key = resolved.user_key(user);
     let n_plays_before = out.plays.item.len();
-    scratch.seen.clear();
-    scratch.events.clear();
-    let mut state = UserState::default();
-    let mut is_known = false;
-    if let Some(base) = base {
-        scratch.seen.extend(base.seen);
-        out.checkpoint.seen.extend_from_slice(base.seen);
-        plays_before(plan, base, &mut out.plays);
-        if records.is_empty() {
-            if !base.state.is_empty() {
-                out.states.extend_from_slice(base.state);
-                finish(user, n_plays_before, out);
-            }
-            return Ok(());
+    if let Some(base) = &base {
+        for (block, seen) in &base.open_seen {
+            out.checkpoint.seen(*block).add(user_key, |bytes| bytes.extend_from_slice(seen));
         }
-        if !base.state.is_empty() {
-            is_known = true;
-            state = UserState::decode(base.state).ok_or_else(|| {
-                DataError::corrupt("checkpoint/states.u8", "states of this version", "other bytes")
-            })?;
-        }
+        plays_before(plan, base.row, &mut out.plays);
     }
+    let Some(mut running) = resume(plan, user_key, base.as_ref(), !records.is_empty(), out)? else {
+        finish(user, n_plays_before, out);
+        return Ok(());
+    };
+    scratch.seen.clear();
+    scratch.doubled.clear();
+    scratch.events.clear();
+    if let Some(base) = &base {
+        // The few new ones are looked up, not the many old.
+        scratch.seen.extend(records.iter().map(|r| fingerprint(r.event)));
+        for old in base.seen.iter().flat_map(|bytes| bytes.chunks_exact(8)) {
+            let old = u64::from_le_bytes(old.try_into().unwrap_or_default());
+            if scratch.seen.contains(&old) {
+                scratch.doubled.insert(old);
+            }
+        }
+        scratch.seen.clear();
+    }
+    let closed_until = Day(plan.closed.0.saturating_add(1)).start().0;
 
     // Validate, then deduplicate over the whole history: the first to be known stays.
     for record in records {
-        let is_frozen = record.known_at < plan.checkpoint_until;
+        let is_frozen = record.known_at < closed_until;
         let key = ItemKey(resolved.target_keys[record.item as usize]);
         let reason = match record.raw(user_key, key).map(|raw| raw.check()) {
             None => Some(RejectReason::UnknownValue),
             Some(Err(reason)) => Some(reason),
             Some(Ok(())) => {
-                let is_new = scratch.seen.insert(fingerprint(record.event));
+                let event = fingerprint(record.event);
+                let is_new = !scratch.doubled.contains(&event) && scratch.seen.insert(event);
                 (!is_new).then_some(RejectReason::Duplicate)
             }
         };
@@ -299,25 +387,24 @@ fn listener(
         }
         scratch.events.push(*record);
         if is_frozen {
-            out.checkpoint.seen.push(fingerprint(record.event));
+            let block = block_of(TimestampMs(record.known_at).day());
+            let event = fingerprint(record.event).to_le_bytes();
+            out.checkpoint.seen(block).add(user_key, |bytes| bytes.extend_from_slice(&event));
         }
     }
     want(plan, &scratch.events, composed_at, &mut scratch.wanted);
 
     scratch.outcomes.clear();
     let mut next = 0;
-    let mut is_frozen = true;
+    let kept_from = states::first_kept_day(plan.closed).start().0;
     let first_row = out.examples.group.len();
     for record in &scratch.events {
-        if is_frozen && record.known_at >= plan.checkpoint_until {
-            is_frozen = false;
-            if is_known {
-                state.encode(&mut out.checkpoint.states);
-            }
-        }
+        let is_frozen = record.known_at < closed_until;
+        running.reach(record.known_at, out);
+        let state = &mut running.state;
         // A request sees what was known strictly before it.
         while next < scratch.wanted.len() && scratch.wanted[next].requested_at <= record.known_at {
-            read(plan, user, &state, &scratch.wanted[next], candidates, &mut out.examples);
+            read(plan, user, state, &scratch.wanted[next], candidates, &mut out.examples);
             next += 1;
         }
         let at = TimestampMs(record.known_at);
@@ -325,8 +412,12 @@ fn listener(
         let key = ItemKey(resolved.target_keys[record.item as usize]);
         let Some(raw) = record.raw(user_key, key) else { continue };
         let Ok(event) = Enricher.enrich_new(&mut state.enricher, &raw, &facts) else { continue };
-        is_known = true;
         state.folds.update(&event);
+        running.is_known = true;
+        if record.known_at >= kept_from {
+            let day = out.events.entry(at.day()).or_default();
+            day.add(user_key, |bytes| states::put_event(record, key, &facts, bytes));
+        }
         match record.kind {
             PLAY => {
                 let action = match event.what {
@@ -359,24 +450,17 @@ fn listener(
         }
     }
     for wanted in &scratch.wanted[next..] {
-        read(plan, user, &state, wanted, candidates, &mut out.examples);
+        read(plan, user, &running.state, wanted, candidates, &mut out.examples);
     }
     label(plan, scratch, first_row, &mut out.examples);
-
-    if !is_known {
-        return Ok(());
-    }
-    state.encode(&mut out.states);
+    running.write(out);
     finish(user, n_plays_before, out);
     Ok(())
 }
 
-/// Ends a listener. A state of the checkpoint is written only if later events changed it.
+/// Ends a listener.
 fn finish(user: u32, n_plays_before: usize, out: &mut BucketOutput) {
     out.users.push((user, (out.plays.item.len() - n_plays_before) as u64));
-    out.state_ends.push(out.states.len() as u64);
-    out.checkpoint.state_ends.push(out.checkpoint.states.len() as u64);
-    out.checkpoint.seen_ends.push(out.checkpoint.seen.len() as u64);
 }
 
 /// The training rows this listener asks for, ordered by request, group and position.

@@ -20,7 +20,7 @@ mod base;
 mod bucket;
 mod ids;
 mod intern;
-mod record;
+pub(crate) mod record;
 mod resolve;
 mod scan;
 mod write;
@@ -38,7 +38,7 @@ use self::base::{Base, CheckpointFiles, Meta, OPEN_DAYS};
 use self::bucket::BucketPlan;
 use self::resolve::Resolved;
 use self::scan::{Rejects, Scan};
-use self::write::{ExampleSpill, Files, PlayFiles};
+use self::write::{ExampleSpill, Files, PlayFiles, StateFiles};
 use crate::aggregate::Aggregate;
 use crate::aggregates::item_stats::ItemStatistics;
 use crate::aggregates::market_plays::MarketPlays;
@@ -49,7 +49,7 @@ use crate::features::FeatureSchema;
 use crate::folds::FoldStates;
 use crate::log::{LogReader, LogRow, N_BUCKETS, PartInfo, Table};
 use crate::progress::Progress;
-use crate::snapshot::{FORMAT, Manifest, example_files, table_file};
+use crate::snapshot::{FORMAT, Manifest, example_files, states, table_file};
 
 /// Settings of [`prepare`].
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -303,11 +303,13 @@ impl<'a> Run<'a> {
             base,
             base_items: &base_items,
             base_day,
-            checkpoint_until: Day(checkpoint.0.saturating_add(1)).start().0,
+            closed: checkpoint,
         };
         let mut files = Files::new();
         let mut plays = PlayFiles::create(dir)?;
         let mut left = CheckpointFiles::create(dir)?;
+        let written = (0..states::N_CLASSES).filter(|&c| plan.writes_states(c).is_some());
+        let mut state_files = StateFiles::create(dir, written)?;
         let mut examples = ExampleSpill::new(&work.0, schema.len());
         let mut rejects = scanned.rejects;
         let (mut n_feedback, mut n_impressions) = (0, 0);
@@ -340,7 +342,8 @@ impl<'a> Run<'a> {
                 for bucket in done {
                     let bucket = bucket?;
                     plays.push(&bucket)?;
-                    left.push(&bucket.checkpoint, bucket.users.iter().map(|u| u.0))?;
+                    state_files.push(&bucket)?;
+                    left.push(&bucket.checkpoint)?;
                     examples.push(&bucket.examples)?;
                     for (&reason, n) in &bucket.rejects {
                         *rejects.entry(reason).or_default() += n;
@@ -363,7 +366,12 @@ impl<'a> Run<'a> {
             n_impressions: left.n_impressions,
             ..meta
         };
-        left.finish(dir, n_users, &meta, &facts, &mut files)?;
+        left.finish(&meta, &facts, &mut files)?;
+        state_files.finish(&mut files)?;
+        if let Some(base) = base {
+            let kept = |name: &str| base.keeps(name, checkpoint);
+            keep_files(home, base, dir, kept, &mut files)?;
+        }
 
         let earlier = base.map(|b| b.user_rows(&resolved));
         let earlier = base.zip(earlier.as_deref()).and_then(|(base, users)| {
@@ -376,7 +384,10 @@ impl<'a> Run<'a> {
         let n_examples = self.phase("write", 1, |_| {
             let n = examples.finish(dir, &resolved, &stats, &schema, &mut files)?;
             let n = n + match base {
-                Some(base) => keep_examples(home, base, dir, &mut files)?,
+                Some(base) => {
+                    let kept = keep_files(home, base, dir, |name| base.has_final_examples(name), &mut files)?;
+                    kept.iter().map(|name| example_files::n_rows(&dir.join(name))).sum::<Result<u64, _>>()?
+                }
                 None => 0,
             };
             write::write_column(dir, "items.key.u64", &resolved.item_keys, &mut files)?;
@@ -418,6 +429,7 @@ impl<'a> Run<'a> {
             example_sample_bits: sample_bits,
             feature_names: schema.names().to_vec(),
             versions: versions(),
+            closed: checkpoint,
             markets,
             input_xxh3,
             n_input_parts: parts.len() as u64,
@@ -494,27 +506,31 @@ fn current(home: &Path, spread: &[PartInfo]) -> Option<Base> {
     Base::open(&snapshots.join(id.trim()), spread)
 }
 
-/// Takes over the training rows that are final; returns their number.
-fn keep_examples(home: &Path, base: &Base, dir: &Path, files: &mut Files) -> Result<u64, DataError> {
+/// Takes over files of the base; returns their names.
+fn keep_files(
+    home: &Path,
+    base: &Base,
+    dir: &Path,
+    is_kept: impl Fn(&str) -> bool,
+    files: &mut Files,
+) -> Result<Vec<String>, DataError> {
     let from = home.join("snapshots").join(base.snapshot.id());
-    let mut n_rows = 0;
-    for (name, entry) in &base.snapshot.manifest().files {
-        let day = name.strip_prefix("examples/day=").and_then(|n| n.strip_suffix(".parquet"));
-        if day.and_then(Day::from_iso).is_none_or(|day| day > base.meta.day) {
-            continue;
-        }
-        write::folder(&dir.join("examples"))?;
+    let mut names = Vec::new();
+    for (name, entry) in base.snapshot.manifest().files.iter().filter(|(name, _)| is_kept(name)) {
         let to = dir.join(name);
+        if let Some(parent) = to.parent() {
+            write::folder(parent)?;
+        }
         // Files of a snapshot never change, so two snapshots may share one. Not every file system
         // can; then it is copied.
         if std::fs::hard_link(from.join(name), &to).is_err() {
             std::fs::copy(from.join(name), &to).map_err(DataError::io(&to))?;
             std::fs::File::open(&to).and_then(|f| f.sync_all()).map_err(DataError::io(&to))?;
         }
-        n_rows += example_files::n_rows(&to)?;
         files.insert(name.clone(), entry.clone());
+        names.push(name.clone());
     }
-    Ok(n_rows)
+    Ok(names)
 }
 
 /// Hash of what was read: parts never change, so their names and sizes are enough.

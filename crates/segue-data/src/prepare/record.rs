@@ -78,6 +78,39 @@ impl Record {
         out.extend_from_slice(&[self.kind, self.code, self.end, self.surface]);
     }
 
+    /// [`encode`](Self::encode) without the rows of user and item, which hold in one run only.
+    pub(crate) fn encode_without_rows(&self, out: &mut Vec<u8>) {
+        out.put_i64(self.known_at);
+        out.put_u64((self.event >> 64) as u64);
+        out.put_u64(self.event as u64);
+        out.put_i64(self.occurred_at);
+        out.put_u64(self.slate);
+        for v in [self.position, self.listened, self.duration, self.ended] {
+            out.put_u32(v);
+        }
+        out.extend_from_slice(&[self.kind, self.code, self.end, self.surface]);
+    }
+
+    /// Reads what [`encode_without_rows`](Self::encode_without_rows) wrote; rows are [`NONE`].
+    pub(crate) fn decode_without_rows(t: &mut Take<'_>) -> Option<Self> {
+        Some(Self {
+            known_at: t.i64()?,
+            event: u128::from(t.u64()?) << 64 | u128::from(t.u64()?),
+            occurred_at: t.i64()?,
+            slate: t.u64()?,
+            user: NONE,
+            item: NONE,
+            position: t.u32()?,
+            listened: t.u32()?,
+            duration: t.u32()?,
+            ended: t.u32()?,
+            kind: t.u8()?,
+            code: t.u8()?,
+            end: t.u8()?,
+            surface: t.u8()?,
+        })
+    }
+
     pub(crate) fn decode(t: &mut Take<'_>) -> Option<Self> {
         let known_at = t.i64()?;
         let event = u128::from(t.u64()?) << 64 | u128::from(t.u64()?);

@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::base::push_parts;
 use super::bucket::{BucketOutput, ExampleRows};
 use super::resolve::Resolved;
 use crate::codec::{Put, Take};
 use crate::error::DataError;
 use crate::examples::Examples;
 use crate::features::{FeatureSchema, aggregates_day};
+use crate::snapshot::by_user::ByUserWriter;
 use crate::snapshot::column::{Column, ColumnWriter, FileEntry, Pod};
+use crate::snapshot::states;
 use crate::snapshot::{CoListenColumns, InteractionColumns, MarketColumns, StatColumns, example_files};
 use segue_types::{Day, TimestampMs};
 
@@ -45,7 +48,7 @@ pub(crate) fn write_column<T: Pod>(
     column(dir, name, values, files)
 }
 
-/// Receives the buckets in order and writes plays and states as they come.
+/// Receives the buckets in order and writes plays as they come.
 pub(crate) struct PlayFiles {
     item: ColumnWriter<u32>,
     action: ColumnWriter<u8>,
@@ -53,10 +56,8 @@ pub(crate) struct PlayFiles {
     known_at: ColumnWriter<i64>,
     session: ColumnWriter<u32>,
     listened_ms: ColumnWriter<u32>,
-    states: ColumnWriter<u8>,
     /// `[n_users + 1]`, filled up to the last user seen.
-    play_offsets: Vec<u64>,
-    state_offsets: Vec<u64>,
+    offsets: Vec<u64>,
     /// First and last start, first and last moment known, of plays.
     pub(crate) range: Option<[i64; 4]>,
     pub(crate) has_listened_ms: bool,
@@ -65,7 +66,6 @@ pub(crate) struct PlayFiles {
 impl PlayFiles {
     pub(crate) fn create(dir: &Path) -> Result<Self, DataError> {
         folder(&dir.join("plays"))?;
-        folder(&dir.join("states"))?;
         Ok(Self {
             item: ColumnWriter::create(&dir.join("plays/item.u32"))?,
             action: ColumnWriter::create(&dir.join("plays/action.u8"))?,
@@ -73,9 +73,7 @@ impl PlayFiles {
             known_at: ColumnWriter::create(&dir.join("plays/known_at.i64"))?,
             session: ColumnWriter::create(&dir.join("plays/session.u32"))?,
             listened_ms: ColumnWriter::create(&dir.join("plays/listened_ms.u32"))?,
-            states: ColumnWriter::create(&dir.join("states/bytes.u8"))?,
-            play_offsets: vec![0],
-            state_offsets: vec![0],
+            offsets: vec![0],
             range: None,
             has_listened_ms: false,
         })
@@ -89,34 +87,28 @@ impl PlayFiles {
         self.known_at.write(&plays.known_at)?;
         self.session.write(&plays.session)?;
         self.listened_ms.write(&plays.listened_ms)?;
-        self.states.write(&bucket.states)?;
         self.has_listened_ms |= plays.listened_ms.iter().any(|&ms| ms != u32::MAX);
         for (&occurred, &known) in plays.occurred_at.iter().zip(&plays.known_at) {
             let [a, b, c, d] = self.range.unwrap_or([occurred, occurred, known, known]);
             self.range = Some([a.min(occurred), b.max(occurred), c.min(known), d.max(known)]);
         }
-        let state_base = self.state_offsets[self.state_offsets.len() - 1];
-        for (&(user, n_plays), &state_end) in bucket.users.iter().zip(&bucket.state_ends) {
+        for &(user, n_plays) in &bucket.users {
             self.fill(user as usize);
-            self.play_offsets.push(self.play_offsets[user as usize] + n_plays);
-            self.state_offsets.push(state_base + state_end);
+            self.offsets.push(self.offsets[user as usize] + n_plays);
         }
         Ok(())
     }
 
-    /// Users up to `user` without events have empty ranges.
+    /// Users up to `user` without plays have empty ranges.
     fn fill(&mut self, user: usize) {
-        for offsets in [&mut self.play_offsets, &mut self.state_offsets] {
-            let last = offsets[offsets.len() - 1];
-            offsets.resize(user + 1, last);
-        }
+        let last = self.offsets[self.offsets.len() - 1];
+        self.offsets.resize(user + 1, last);
     }
 
     pub(crate) fn finish(mut self, dir: &Path, n_users: usize, files: &mut Files) -> Result<u64, DataError> {
         self.fill(n_users);
-        let n_plays = self.play_offsets[n_users];
-        column(dir, "plays/offsets.u64", &self.play_offsets, files)?;
-        column(dir, "states/offsets.u64", &self.state_offsets, files)?;
+        let n_plays = self.offsets[n_users];
+        column(dir, "plays/offsets.u64", &self.offsets, files)?;
         for (name, entry) in [
             ("plays/item.u32", self.item.finish()?),
             ("plays/action.u8", self.action.finish()?),
@@ -124,11 +116,45 @@ impl PlayFiles {
             ("plays/known_at.i64", self.known_at.finish()?),
             ("plays/session.u32", self.session.finish()?),
             ("plays/listened_ms.u32", self.listened_ms.finish()?),
-            ("states/bytes.u8", self.states.finish()?),
         ] {
             files.insert(name.to_owned(), entry);
         }
         Ok(n_plays)
+    }
+}
+
+/// Receives the buckets in order and writes states and the events since as they come.
+pub(crate) struct StateFiles {
+    dir: PathBuf,
+    /// Classes whose states this run writes.
+    classes: BTreeMap<u32, ByUserWriter>,
+    days: BTreeMap<Day, ByUserWriter>,
+}
+
+impl StateFiles {
+    /// `classes` are those that no earlier snapshot has.
+    pub(crate) fn create(dir: &Path, classes: impl Iterator<Item = u32>) -> Result<Self, DataError> {
+        folder(&dir.join("states"))?;
+        let create = |class| Ok((class, ByUserWriter::create(&dir.join(states::class_name(class)))?));
+        let classes = classes.map(create).collect::<Result<_, DataError>>()?;
+        Ok(Self { dir: dir.to_path_buf(), classes, days: BTreeMap::new() })
+    }
+
+    pub(crate) fn push(&mut self, bucket: &BucketOutput) -> Result<(), DataError> {
+        if let Some(file) = self.classes.get_mut(&bucket.class) {
+            file.push(&bucket.states)?;
+        }
+        push_parts(&mut self.days, &bucket.events, |day| self.dir.join(states::day_name(day)))
+    }
+
+    pub(crate) fn finish(self, files: &mut Files) -> Result<(), DataError> {
+        for (class, file) in self.classes {
+            files.insert(states::class_name(class), file.finish()?);
+        }
+        for (day, file) in self.days {
+            files.insert(states::day_name(day), file.finish()?);
+        }
+        Ok(())
     }
 }
 

@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 
 use segue_types::{Action, Day, Item, ItemKey, TimestampMs, User, UserKey};
 
+pub(crate) mod by_user;
 pub(crate) mod column;
 pub(crate) mod example_files;
 mod parts;
 mod read;
+pub(crate) mod states;
 pub(crate) mod table_file;
 pub(crate) mod tables;
 
 use column::Column;
 pub use column::FileEntry;
+use states::States;
 
 use crate::aggregates::item_stats::ItemStats;
 use crate::error::DataError;
@@ -53,6 +56,8 @@ pub struct Manifest {
     pub feature_names: Vec<String>,
     /// Versions of the folds' states and of the aggregates, by name.
     pub versions: BTreeMap<String, u16>,
+    /// The last day that no later event changes: two days before the last day of the log.
+    pub closed: Day,
     /// Names of the markets, ascending.
     pub markets: Vec<String>,
     /// xxh3 over table, day, name and size of every part of the log that was read.
@@ -64,7 +69,7 @@ pub struct Manifest {
 }
 
 /// Version of the layout this code writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// One undated count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +134,7 @@ pub struct Snapshot {
     pub(crate) stats: StatColumns,
     pub(crate) markets: MarketColumns,
     pub(crate) co_listens: CoListenColumns,
-    pub(crate) states: StateColumns,
+    pub(crate) states: States,
     pub(crate) examples: ExampleStore,
 }
 
@@ -205,13 +210,6 @@ pub(crate) struct CoListenColumns {
     pub(crate) offsets: Column<u64>,
     pub(crate) item: Column<u32>,
     pub(crate) count: Column<u32>,
-}
-
-/// Encoded user states by user row.
-#[derive(Debug, Default)]
-pub(crate) struct StateColumns {
-    pub(crate) offsets: Column<u64>,
-    pub(crate) bytes: Column<u8>,
 }
 
 /// Where the training rows are.
@@ -451,8 +449,7 @@ impl Snapshot {
     /// The user's state after all events of the snapshot; `None` if there is none for this row.
     #[must_use]
     pub fn user_state(&self, user_row: u32) -> Option<UserState> {
-        let range = csr(&self.states.offsets, user_row, &self.states.bytes);
-        if range.is_empty() { None } else { UserState::decode(&self.states.bytes[range]) }
+        self.states.of(self.user_key(user_row))
     }
 
     /// What the training rows are made from.

@@ -3,7 +3,8 @@
 use segue_types::{Item, ItemKey, TimestampMs, User, UserKey};
 
 use super::column::Column;
-use super::{ExampleStore, Manifest, PlayColumns, ProfileRow, Snapshot, SnapshotParts, StateColumns, tables};
+use super::states::States;
+use super::{ExampleStore, Manifest, PlayColumns, ProfileRow, Snapshot, SnapshotParts, tables};
 use crate::aggregates::co_listens;
 use crate::error::DataError;
 use crate::examples::ExamplesFrom;
@@ -102,7 +103,7 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
         stats,
         markets,
         co_listens: co_listens::top(seq.view(), None),
-        states: StateColumns::default(),
+        states: States::default(),
         examples: ExampleStore::Owned(from, Box::new(examples)),
         plays: PlayColumns {
             offsets: Column::Owned(seq.offsets),

@@ -6,9 +6,10 @@ use rayon::prelude::*;
 use segue_types::{Item, ItemKey, Profile, User, UserKey};
 
 use super::column::{Column, FileEntry, Pod};
+use super::states::States;
 use super::{
     CoListenColumns, ExampleStore, InteractionColumns, Manifest, MarketColumns, PlayColumns, ProfileRow,
-    Snapshot, StatColumns, StateColumns, table_file,
+    Snapshot, StatColumns, table_file,
 };
 use crate::error::DataError;
 
@@ -148,8 +149,7 @@ pub(super) fn read(dir: &Path, manifest: Manifest) -> Result<Snapshot, DataError
         item: r.item_rows("co_listens/item.u32", n, n_items)?,
         count: r.sized("co_listens/count.u32", n)?,
     };
-    let (offsets, n) = r.offsets("states/offsets.u64", n_users)?;
-    let states = StateColumns { offsets, bytes: r.sized("states/bytes.u8", n)? };
+    let states = States::open(dir, manifest.closed, manifest.files.keys())?;
 
     let path = dir.join("profiles.parquet");
     let mut profiles = Vec::new();
