@@ -1,11 +1,13 @@
 //! Jagged causal self-attention (Vaswani et al. 2017): each token looks at those up to itself.
 //!
 //! Queries are taken in blocks of [`QUERY_BLOCK`] rows, so that little above the diagonal is
-//! multiplied; sequences never see each other.
+//! multiplied; sequences never see each other. Rows of weights are padded to whole registers, so that
+//! short histories, which are most of them, need no loop over single numbers.
 
-use crate::simd::{self, vectorised};
+use crate::lanes::{Kernel, Lanes, dispatch};
+use crate::simd::LANES;
 use crate::workspace::Pass;
-use crate::{Dropout, Mat, matmul, n_pairs};
+use crate::{Dropout, Mat, matmul};
 
 /// Query rows taken at once.
 const QUERY_BLOCK: usize = 32;
@@ -27,14 +29,15 @@ impl CausalAttention {
     /// Numbers kept for the backward pass: the attention weights.
     #[must_use]
     pub fn saved_len(&self, offsets: &[u32]) -> usize {
-        self.n_heads * n_pairs(offsets)
+        let rows = offsets.windows(2).map(|w| (w[1] - w[0]) as usize);
+        self.n_heads * rows.map(|len| len * padded(len)).sum::<usize>()
     }
 
     /// Numbers of scratch of either pass.
     #[must_use]
     pub fn scratch_len(&self, offsets: &[u32]) -> usize {
         let longest = offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize;
-        2 * QUERY_BLOCK * longest
+        2 * QUERY_BLOCK * padded(longest)
     }
 
     /// Fills `out` `[n, d]` and the weights `saved` from `qkv` `[n, 3 d]`.
@@ -52,32 +55,31 @@ impl CausalAttention {
         let mut at = 0;
         for sequence in pass.sequences() {
             let len = sequence.len();
+            let stride = padded(len);
             let tokens = &qkv[sequence.start * 3 * d..sequence.end * 3 * d];
             for head in 0..self.n_heads {
-                let weights = &mut saved[at..at + len * len];
+                let weights = &mut saved[at..at + len * stride];
                 for first in (0..len).step_by(QUERY_BLOCK) {
                     let last = len.min(first + QUERY_BLOCK);
                     let rows = last - first;
                     let q = Mat::strided(&tokens[first * 3 * d + head * head_dim..], rows, head_dim, 3 * d);
                     let k = Mat::strided(&tokens[d + head * head_dim..], last, head_dim, 3 * d);
                     let v = Mat::strided(&tokens[2 * d + head * head_dim..], last, head_dim, 3 * d);
-                    let block = &mut weights[first * len..(last - 1) * len + last];
-                    matmul(block, len, false, q, k.t());
-                    softmax_rows(block, len, first, last, scale);
+                    let block = &mut weights[first * stride..last * stride];
+                    matmul(block, stride, false, q, k.t());
+                    dispatch(Softmax { block, stride, first, scale });
                     let target = &mut out[(sequence.start + first) * d + head * head_dim..];
                     let used: &[f32] = if let Some(key) = noise {
-                        for (row, i) in (first..last).enumerate() {
-                            let dropped = &mut scratch[row * len..row * len + last];
-                            dropped.copy_from_slice(&block[row * len..row * len + last]);
-                            self.dropout.apply(key, (at + i * len) as u32, dropped);
-                        }
-                        scratch
+                        let dropped = &mut scratch[..rows * stride];
+                        dropped.copy_from_slice(block);
+                        self.dropout.apply(key, (at + first * stride) as u32, dropped);
+                        dropped
                     } else {
                         block
                     };
-                    matmul(target, d, false, Mat::strided(used, rows, last, len), v);
+                    matmul(target, d, false, Mat::strided(used, rows, last, stride), v);
                 }
-                at += len * len;
+                at += len * stride;
             }
         }
     }
@@ -101,11 +103,12 @@ impl CausalAttention {
         let mut at = 0;
         for sequence in pass.sequences() {
             let len = sequence.len();
+            let stride = padded(len);
             let range = sequence.start * 3 * d..sequence.end * 3 * d;
             let (tokens, d_tokens) = (&qkv[range.clone()], &mut d_qkv[range]);
-            let (d_scores, dropped) = scratch.split_at_mut(QUERY_BLOCK * len);
+            let (d_scores, dropped) = scratch.split_at_mut(QUERY_BLOCK * stride);
             for head in 0..self.n_heads {
-                let weights = &saved[at..at + len * len];
+                let weights = &saved[at..at + len * stride];
                 let column = head * head_dim;
                 for first in (0..len).step_by(QUERY_BLOCK) {
                     let last = len.min(first + QUERY_BLOCK);
@@ -115,16 +118,15 @@ impl CausalAttention {
                     let v = Mat::strided(&tokens[2 * d + column..], last, head_dim, 3 * d);
                     let d_rows =
                         Mat::strided(&d_out[(sequence.start + first) * d + column..], rows, head_dim, d);
-                    let block = &weights[first * len..(last - 1) * len + last];
-                    matmul(d_scores, len, false, d_rows, v.t());
+                    let block = &weights[first * stride..last * stride];
+                    let d_scores = &mut d_scores[..rows * stride];
+                    matmul(d_scores, stride, false, d_rows, v.t());
                     let used: &[f32] = if let Some(key) = noise {
-                        for (row, i) in (first..last).enumerate() {
-                            let place = (at + i * len) as u32;
-                            let dropped = &mut dropped[row * len..row * len + last];
-                            dropped.copy_from_slice(&block[row * len..row * len + last]);
-                            self.dropout.apply(key, place, dropped);
-                            self.dropout.apply(key, place, &mut d_scores[row * len..row * len + last]);
-                        }
+                        let dropped = &mut dropped[..rows * stride];
+                        let place = (at + first * stride) as u32;
+                        dropped.copy_from_slice(block);
+                        self.dropout.apply(key, place, dropped);
+                        self.dropout.apply(key, place, d_scores);
                         dropped
                     } else {
                         block
@@ -133,15 +135,15 @@ impl CausalAttention {
                         &mut d_tokens[2 * d + column..],
                         3 * d,
                         true,
-                        Mat::strided(used, rows, last, len).t(),
+                        Mat::strided(used, rows, last, stride).t(),
                         d_rows,
                     );
-                    softmax_rows_backward(block, d_scores, len, rows, last, scale);
-                    let ds = Mat::strided(d_scores, rows, last, len);
+                    dispatch(SoftmaxBackward { p: block, d: d_scores, stride, first, scale });
+                    let ds = Mat::strided(d_scores, rows, last, stride);
                     matmul(&mut d_tokens[first * 3 * d + column..], 3 * d, false, ds, k);
                     matmul(&mut d_tokens[d + column..], 3 * d, true, ds.t(), q);
                 }
-                at += len * len;
+                at += len * stride;
             }
         }
     }
@@ -151,44 +153,81 @@ impl CausalAttention {
     }
 }
 
-/// Softmax of `scale · row` over the columns up to the diagonal; zero above it.
-fn softmax_rows(block: &mut [f32], stride: usize, first: usize, last: usize, scale: f32) {
-    vectorised(
-        #[inline(always)]
-        || {
-            for i in first..last {
-                let row = &mut block[(i - first) * stride..(i - first) * stride + last];
-                let (seen, above) = row.split_at_mut(i + 1);
-                above.fill(0.0);
-                let top = simd::max(seen);
-                for s in &mut *seen {
-                    *s = simd::exp((*s - top) * scale);
-                }
-                let inverse = 1.0 / simd::sum(seen);
-                for s in seen {
-                    *s *= inverse;
-                }
-            }
-        },
-    );
+/// Numbers from row to row of a sequence's weights: whole registers.
+fn padded(len: usize) -> usize {
+    len.next_multiple_of(LANES)
 }
 
-/// Turns `dP` into `scale · dS`, in place.
-fn softmax_rows_backward(p: &[f32], d: &mut [f32], stride: usize, rows: usize, cols: usize, scale: f32) {
-    vectorised(
-        #[inline(always)]
-        || {
-            for row in 0..rows {
-                let p = &p[row * stride..row * stride + cols];
-                let d = &mut d[row * stride..row * stride + cols];
-                let along = simd::dot(p, d);
-                for (d, &p) in d.iter_mut().zip(p) {
-                    // A weight of zero has no gradient, whatever stands above the diagonal.
-                    *d = p * (*d - along) * scale;
-                }
+/// Softmax of `scale · row` over the columns up to the diagonal, zero above it, for the rows from `first`
+/// on. What stands above the diagonal before may be anything.
+struct Softmax<'a> {
+    block: &'a mut [f32],
+    stride: usize,
+    first: usize,
+    scale: f32,
+}
+
+impl Kernel for Softmax<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let scale = V::splat(self.scale);
+        for (row, i) in self.block.chunks_exact_mut(self.stride).zip(self.first..) {
+            row[i + 1..].fill(f32::NEG_INFINITY);
+            let (seen, above) = row.split_at_mut(padded(i + 1));
+            let seen = seen.as_chunks_mut::<LANES>().0;
+            let mut top = V::splat(f32::NEG_INFINITY);
+            for x in &*seen {
+                top = V::load(x).max(top);
             }
-        },
-    );
+            let top = V::splat(top.greatest());
+            let mut total = V::splat(0.0);
+            for x in &mut *seen {
+                let e = V::load(x).sub(top).mul(scale).exp();
+                total = total.add(e);
+                e.store(x);
+            }
+            let inverse = V::splat(1.0 / total.sum());
+            for x in seen {
+                V::load(x).mul(inverse).store(x);
+            }
+            above.fill(0.0);
+        }
+    }
+}
+
+/// Turns `dP` into `scale · dS`, in place, for the rows from `first` on. What stands above the diagonal
+/// before may be anything; it becomes zero.
+struct SoftmaxBackward<'a> {
+    p: &'a [f32],
+    d: &'a mut [f32],
+    stride: usize,
+    first: usize,
+    scale: f32,
+}
+
+impl Kernel for SoftmaxBackward<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let rows = self.p.chunks_exact(self.stride).zip(self.d.chunks_exact_mut(self.stride));
+        for ((p, d), i) in rows.zip(self.first..) {
+            // Zero times anything that is left from before need not be zero.
+            d[i + 1..].fill(0.0);
+            let n = padded(i + 1);
+            let (p, d) = (p[..n].as_chunks::<LANES>().0, d[..n].as_chunks_mut::<LANES>().0);
+            let mut along = V::splat(0.0);
+            for (p, d) in p.iter().zip(&*d) {
+                along = V::load(p).fma(V::load(d), along);
+            }
+            let along = V::splat(along.sum());
+            for (p, d) in p.iter().zip(d) {
+                V::load(d).sub(along).mul(V::load(p)).mul(V::splat(self.scale)).store(d);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -206,6 +245,7 @@ mod tests {
         let mut at = 0;
         for w in offsets.windows(2) {
             let (start, len) = (w[0] as usize, (w[1] - w[0]) as usize);
+            let stride = padded(len);
             for head in 0..a.n_heads {
                 let x = |t: usize, part: usize, i: usize| {
                     qkv[(start + t) * 3 * d + part * d + head * head_dim + i]
@@ -221,11 +261,11 @@ mod tests {
                     let total: f64 = scores.iter().map(|s| (s - top).exp()).sum();
                     for c in 0..head_dim {
                         out[(start + i) * d + head * head_dim + c] = (0..=i)
-                            .map(|j| (scores[j] - top).exp() / total * mask[at + i * len + j] * x(j, 2, c))
+                            .map(|j| (scores[j] - top).exp() / total * mask[at + i * stride + j] * x(j, 2, c))
                             .sum();
                     }
                 }
-                at += len * len;
+                at += len * stride;
             }
         }
         out

@@ -24,6 +24,7 @@ pub mod dropout;
 pub mod embedding;
 pub mod error;
 pub mod gelu;
+mod lanes;
 pub mod linear;
 pub mod loss;
 pub mod matmul;
@@ -38,6 +39,7 @@ pub mod simd;
 pub mod swiglu;
 #[cfg(test)]
 mod testing;
+pub mod transpose;
 pub mod workspace;
 
 pub use attention::CausalAttention;
@@ -53,4 +55,5 @@ pub use params::{Init, Layout, Param};
 pub use random::{Counter, Noise};
 pub use rope::Rope;
 pub use shards::reduce_shards;
-pub use workspace::{Carve, CarveRef, Pass, n_pairs};
+pub use transpose::transpose;
+pub use workspace::{Carve, CarveRef, Pass};

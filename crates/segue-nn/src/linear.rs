@@ -1,5 +1,6 @@
 //! `y = x Wᵀ + b`, row by row.
 
+use crate::matmul::{Start, matmul_from};
 use crate::{Init, Layout, Mat, Param, matmul, simd};
 
 /// A linear map. The weight is stored `[n_out, n_in]`, as PyTorch stores it.
@@ -36,14 +37,9 @@ impl Linear {
     pub fn forward(&self, params: &[f32], x: &[f32], y: &mut [f32]) {
         let (n_in, n_out) = (self.n_in(), self.n_out());
         let n = x.len() / n_in;
-        if let Some(bias) = self.bias {
-            let bias = bias.of(params);
-            for row in y.chunks_exact_mut(n_out) {
-                row.copy_from_slice(bias);
-            }
-        }
+        let start = self.bias.map_or(Start::Zero, |bias| Start::Row(bias.of(params)));
         let weight = Mat::new(self.weight.of(params), n_out, n_in);
-        matmul(y, n_out, self.bias.is_some(), Mat::new(x, n, n_in), weight.t());
+        matmul_from(y, n_out, start, Mat::new(x, n, n_in), weight.t());
     }
 
     /// Adds the gradients of weight and bias to `grads`; fills `dx` `[n, n_in]`, or adds to it.

@@ -1,17 +1,19 @@
 //! Matrix products of `f32`, on the calling thread.
 //!
-//! One kernel computes [`MR`] rows by two registers of columns and keeps them in registers while it
-//! walks along `k`. Entries of `a` are broadcast from where they stand, whatever its strides; rows of
-//! `b` are read as registers where they stand, and only a transposed `b` or its last columns are
-//! packed. The `gemm` crate was measured as fast, but takes memory in each product and switches on
+//! One kernel computes up to [`MAX_MR`] rows by two registers of columns and keeps them in registers
+//! while it walks along `k`. Entries of `a` are broadcast from where they stand, whatever its strides;
+//! rows of `b` are read as registers where they stand, and a transposed `b` is turned around first,
+//! a panel at a time. AVX-512 masks the columns beyond the last; the other kernels pack the last panel.
+//! The `gemm` crate was measured as fast, but takes memory in each product and switches on
 //! features of `num-complex` that make arrow and DataFusion compile anew.
 
 use std::cell::RefCell;
 
 use crate::simd::Isa;
+use crate::transpose::transpose;
 
-/// Rows of a kernel.
-const MR: usize = 8;
+/// Rows of the tallest kernel.
+const MAX_MR: usize = 14;
 /// Steps along `k` at one time, so that a panel of `b` stays in the cache.
 const KC: usize = 512;
 /// Columns of the widest kernel.
@@ -57,12 +59,23 @@ impl<'a> Mat<'a> {
     }
 }
 
-fn check_size(len: usize, rows: usize, cols: usize, stride: usize) {
+pub(crate) fn check_size(len: usize, rows: usize, cols: usize, stride: usize) {
     let needed = if rows == 0 || cols == 0 { 0 } else { (rows - 1) * stride + cols };
     assert!(
         len >= needed && (rows < 2 || stride >= cols),
         "matrix [{rows}, {cols}] of row stride {stride} needs {needed} numbers, got {len}"
     );
+}
+
+/// What a product is added to.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// Nothing.
+    Zero,
+    /// What stands in the output.
+    Out,
+    /// This row `[n]`, in each row of the output: a bias.
+    Row(&'a [f32]),
 }
 
 /// `out = a b`, or `out += a b`; `out` is `[a.rows, b.cols]` with `stride` numbers from row to row.
@@ -72,26 +85,40 @@ fn check_size(len: usize, rows: usize, cols: usize, stride: usize) {
 /// # Panics
 /// If the shapes do not fit.
 pub fn matmul(out: &mut [f32], stride: usize, accumulate: bool, a: Mat<'_>, b: Mat<'_>) {
+    matmul_from(out, stride, if accumulate { Start::Out } else { Start::Zero }, a, b);
+}
+
+/// As [`matmul`], with `start` to begin from.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn matmul_from(out: &mut [f32], stride: usize, start: Start<'_>, a: Mat<'_>, b: Mat<'_>) {
     assert_eq!(a.cols, b.rows, "inner sizes of a product");
     let (m, n, k) = (a.rows, b.cols, a.cols);
     check_size(out.len(), m, n, stride);
     if m == 0 || n == 0 {
         return;
     }
+    if let Start::Row(row) = start {
+        assert_eq!(row.len(), n, "numbers of the row that a product begins from");
+    }
     if k == 0 {
-        if !accumulate {
-            for row in 0..m {
-                out[row * stride..row * stride + n].fill(0.0);
+        for row in 0..m {
+            let out = &mut out[row * stride..row * stride + n];
+            match start {
+                Start::Zero => out.fill(0.0),
+                Start::Out => {}
+                Start::Row(row) => out.copy_from_slice(row),
             }
         }
         return;
     }
     PACKED.with_borrow_mut(|packed| match Isa::here() {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => drive::<32>(avx512::tile, packed, out, stride, accumulate, a, b),
+        Isa::Avx512 => drive::<32, 14, true>(avx512::tile, packed, out, stride, start, a, b),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => drive::<16>(avx2::tile, packed, out, stride, accumulate, a, b),
-        _ => drive::<8>(plain_tile, packed, out, stride, accumulate, a, b),
+        Isa::Avx2 => drive::<16, 12, false>(avx2::tile, packed, out, stride, start, a, b),
+        _ => drive::<8, 8, false>(plain_tile, packed, out, stride, start, a, b),
     });
 }
 
@@ -100,9 +127,11 @@ thread_local! {
     static PACKED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The operands of one tile: `rows` rows of `out`, `NR` columns, `k` steps.
+/// The operands of one tile: `rows` rows of `out`, `cols` columns, `k` steps.
 struct Tile {
     rows: usize,
+    /// `NR`, or fewer for a kernel that masks.
+    cols: usize,
     k: usize,
     a: *const f32,
     a_row: usize,
@@ -111,52 +140,67 @@ struct Tile {
     b_row: usize,
     out: *mut f32,
     out_row: usize,
-    accumulate: bool,
+    /// What sums begin from, `from_row` numbers from row to row; null for zeros.
+    from: *const f32,
+    from_row: usize,
 }
 
-/// Cuts the product into tiles of [`MR`] rows by `NR` columns.
-fn drive<const NR: usize>(
+/// Cuts the product into tiles of up to `MR` rows by `NR` columns. A kernel with `MASKED` reads and
+/// writes only the columns that are there; another one gets its last columns packed, and writes
+/// whole rows of `NR` to the side.
+fn drive<const NR: usize, const MR: usize, const MASKED: bool>(
     tile: unsafe fn(&Tile),
     packed: &mut Vec<f32>,
     out: &mut [f32],
     stride: usize,
-    accumulate: bool,
+    start: Start<'_>,
     a: Mat<'_>,
     b: Mat<'_>,
 ) {
+    const { assert!(NR <= MAX_NR && MR <= MAX_MR) };
     let (m, n, k) = (a.rows, b.cols, a.cols);
+    // Tiles of nearly equal height: a last one of a row or two would wait for its own sums.
+    let n_tiles = m.div_ceil(MR);
     for k0 in (0..k).step_by(KC) {
         let kb = KC.min(k - k0);
-        let accumulate = accumulate || k0 > 0;
+        let start = if k0 > 0 { Start::Out } else { start };
         for j0 in (0..n).step_by(NR) {
             let nb = NR.min(n - j0);
-            let whole = nb == NR;
+            let direct = MASKED || nb == NR;
             let panel = &b.data[k0 * b.row_stride + j0 * b.col_stride..];
-            let (panel, b_row) = if whole && b.col_stride == 1 {
+            let (panel, b_row) = if direct && b.col_stride == 1 {
                 (panel, b.row_stride)
             } else {
                 pack::<NR>(packed, panel, kb, nb, b.row_stride, b.col_stride);
                 (&packed[..], NR)
             };
-            for i0 in (0..m).step_by(MR) {
-                let rows = MR.min(m - i0);
-                let mut edge = [0.0_f32; MR * MAX_NR];
-                let (target, out_row) = if whole {
+            for tile_index in 0..n_tiles {
+                let (i0, i1) = (tile_index * m / n_tiles, (tile_index + 1) * m / n_tiles);
+                let rows = i1 - i0;
+                let mut edge = [0.0_f32; MAX_MR * MAX_NR];
+                let (target, out_row) = if direct {
                     (out[i0 * stride + j0..].as_mut_ptr(), stride)
                 } else {
                     (edge.as_mut_ptr(), NR)
                 };
+                let (from, from_row) = match start {
+                    Start::Row(row) if direct => (row[j0..].as_ptr(), 0),
+                    Start::Out if direct => (target.cast_const(), out_row),
+                    _ => (std::ptr::null(), 0),
+                };
                 // SAFETY: `Mat::strided` and `check_size` have checked that each entry of `a` `[m, k]`,
                 // `b` `[k, n]` and `out` `[m, n]` lies in its slice. This tile reads rows
                 // `i0..i0 + rows` and columns `k0..k0 + kb` of `a`, which lie in it. It reads `kb` rows
-                // of `NR` numbers of the panel: in place they are columns `j0..j0 + NR` of `b`, all of
-                // them there since the panel is whole; packed, they fill `kb * NR` numbers. It writes
-                // `rows` rows of `NR` numbers: whole tiles lie in `out`, others in `edge`
-                // (`MR * MAX_NR`, `NR <= MAX_NR`). `out` and `edge` are borrowed mutably and overlap
-                // neither operand. The kernel was picked for the features of this machine.
+                // of the panel: in place `cols` numbers each, columns `j0..j0 + nb` of `b`; packed, they
+                // fill `kb * NR` numbers. It writes `rows` rows of `cols` numbers: direct ones lie in
+                // columns `j0..j0 + nb` of `out`, others in `edge` (`MAX_MR * MAX_NR`, and
+                // `rows <= MR <= MAX_MR`). It begins from those same numbers, from `cols` numbers of a row of `n`,
+                // or from nothing. `out` and `edge` are borrowed mutably and overlap neither
+                // operand. The kernel was picked for the features of this machine.
                 unsafe {
                     tile(&Tile {
                         rows,
+                        cols: if direct { nb } else { NR },
                         k: kb,
                         a: a.data[i0 * a.row_stride + k0 * a.col_stride..].as_ptr(),
                         a_row: a.row_stride,
@@ -165,14 +209,18 @@ fn drive<const NR: usize>(
                         b_row,
                         out: target,
                         out_row,
-                        accumulate: accumulate && whole,
+                        from,
+                        from_row,
                     });
                 }
-                if !whole {
+                if !direct {
                     for (row, edge) in edge.chunks_exact(NR).take(rows).enumerate() {
                         let at = (i0 + row) * stride + j0;
+                        if let Start::Row(row) = start {
+                            out[at..at + nb].copy_from_slice(&row[j0..j0 + nb]);
+                        }
                         for (o, e) in out[at..at + nb].iter_mut().zip(edge) {
-                            *o = if accumulate { *o + e } else { *e };
+                            *o = if !matches!(start, Start::Zero) { *o + e } else { *e };
                         }
                     }
                 }
@@ -191,16 +239,15 @@ fn pack<const NR: usize>(packed: &mut Vec<f32>, b: &[f32], kb: usize, nb: usize,
             to[..nb].copy_from_slice(&b[i * row..i * row + nb]);
             to[nb..].fill(0.0);
         }
-        return;
-    }
-    for j in 0..NR {
-        if j < nb && row == 1 {
-            for (to, from) in packed[j..].iter_mut().step_by(NR).zip(&b[j * col..j * col + kb]) {
-                *to = *from;
-            }
-        } else {
-            for i in 0..kb {
-                packed[i * NR + j] = if j < nb { b[i * row + j * col] } else { 0.0 };
+    } else if row == 1 {
+        transpose(b, col, nb, kb, packed, NR);
+        if nb < NR {
+            packed.chunks_exact_mut(NR).take(kb).for_each(|to| to[nb..].fill(0.0));
+        }
+    } else {
+        for (i, to) in packed.chunks_exact_mut(NR).take(kb).enumerate() {
+            for (j, to) in to.iter_mut().enumerate() {
+                *to = if j < nb { b[i * row + j * col] } else { 0.0 };
             }
         }
     }
@@ -212,7 +259,7 @@ fn pack<const NR: usize>(packed: &mut Vec<f32>, b: &[f32], kb: usize, nb: usize,
 /// As [`Tile`]'s maker proves: all operands lie in their slices.
 unsafe fn plain_tile(t: &Tile) {
     const NR: usize = 8;
-    let mut sums = [[0.0_f32; NR]; MR];
+    let mut sums = [[0.0_f32; NR]; 8];
     for l in 0..t.k {
         // SAFETY: row `l` of the panel has `NR` numbers.
         let b: [f32; NR] = unsafe { t.b.add(l * t.b_row).cast::<[f32; NR]>().read() };
@@ -228,109 +275,167 @@ unsafe fn plain_tile(t: &Tile) {
         for (j, sum) in sums.iter().enumerate() {
             // SAFETY: entry `(i, j)` of the target, `i < rows`, `j < NR`.
             let out = unsafe { &mut *t.out.add(i * t.out_row + j) };
-            *out = if t.accumulate { *out + sum } else { *sum };
+            // SAFETY: as above, of what the sums begin from.
+            *out = if t.from.is_null() { *sum } else { sum + unsafe { *t.from.add(i * t.from_row + j) } };
         }
     }
 }
 
-/// Declares a kernel module of two registers of columns.
+/// Calls `rows::<R, …>` with `R` the number of rows at hand, at most `at_once`.
 #[cfg(target_arch = "x86_64")]
-macro_rules! kernel {
-    ($name:ident, $feature:literal, $lanes:literal, $at_once:literal, $zero:ident, $load:ident, $store:ident, $all:ident, $fma:ident, $add:ident) => {
-        mod $name {
-            use std::arch::x86_64::{$add, $all, $fma, $load, $store, $zero};
-
-            use super::Tile;
-
-            /// Computes a tile of up to eight rows.
-            ///
-            /// # Safety
-            /// The machine has the features, and all operands of the tile lie in their slices.
-            pub(super) unsafe fn tile(t: &Tile) {
-                let mut first = 0;
-                while first < t.rows {
-                    // SAFETY: `first` stays below `rows`, and so do the rows of each call.
-                    unsafe {
-                        let rest = t.rows - first;
-                        match rest {
-                            1 => rows::<1>(t, first),
-                            2 => rows::<2>(t, first),
-                            3 => rows::<3>(t, first),
-                            4 => rows::<4>(t, first),
-                            5 if $at_once >= 5 => rows::<5>(t, first),
-                            6 if $at_once >= 6 => rows::<6>(t, first),
-                            7 if $at_once >= 7 => rows::<7>(t, first),
-                            _ => rows::<$at_once>(t, first),
-                        }
-                        first += rest.min($at_once);
-                    }
+macro_rules! by_rows {
+    ($t:ident, [$($r:literal)*], $at_once:literal) => {{
+        let mut first = 0;
+        while first < $t.rows {
+            let count = ($t.rows - first).min($at_once);
+            // SAFETY: `first + count` is at most `rows`.
+            unsafe {
+                match count {
+                    $($r => rows::<$r>($t, first),)*
+                    _ => unreachable!("{count} rows at once"),
                 }
             }
+            first += count;
+        }
+    }};
+}
 
-            /// Rows `first..first + R` of a tile.
-            ///
-            /// # Safety
-            /// As [`tile`], and `first + R` is at most its rows.
-            #[target_feature(enable = $feature)]
+/// AVX-512: up to 14 rows of two registers, which with two of `b` and one broadcast are 31 of 32.
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::{
+        _mm512_add_ps, _mm512_fmadd_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps,
+        _mm512_setzero_ps,
+    };
+
+    use super::Tile;
+
+    /// Computes a tile.
+    ///
+    /// # Safety
+    /// The machine has the features, and all operands of the tile lie in their slices.
+    pub(super) unsafe fn tile(t: &Tile) {
+        if t.cols > 16 {
+            by_rows!(t, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], 14);
+        } else {
+            /// One register of columns.
             unsafe fn rows<const R: usize>(t: &Tile, first: usize) {
-                let mut sums = [[$zero(); 2]; R];
-                // SAFETY: entries `(first..first + R, 0..k)` of `a` and `k` rows of `2 * LANES` numbers of
-                // the panel are read; `R` rows of `2 * LANES` numbers of the target are read and
-                // written. The caller has proved all of them in bounds; loads are unaligned ones.
-                unsafe {
-                    let (mut a, mut b) = (t.a.add(first * t.a_row), t.b);
-                    for _ in 0..t.k {
-                        let (left, right) = ($load(b), $load(b.add($lanes)));
-                        for i in 0..R {
-                            let x = $all(*a.add(i * t.a_row));
-                            sums[i][0] = $fma(x, left, sums[i][0]);
-                            sums[i][1] = $fma(x, right, sums[i][1]);
-                        }
-                        // `wrapping_add`: after the last step the pointers may lie beyond their slices.
-                        a = a.wrapping_add(t.a_col);
-                        b = b.wrapping_add(t.b_row);
+                // SAFETY: passed on to the caller.
+                unsafe { block::<R, 1>(t, first) }
+            }
+            by_rows!(t, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], 14);
+        }
+    }
+
+    /// Two registers of columns.
+    ///
+    /// # Safety
+    /// As [`block`].
+    unsafe fn rows<const R: usize>(t: &Tile, first: usize) {
+        // SAFETY: passed on to the caller.
+        unsafe { block::<R, 2>(t, first) }
+    }
+
+    /// Rows `first..first + R` of a tile of at most `16 C` and more than `16 (C - 1)` columns.
+    ///
+    /// # Safety
+    /// As [`tile`], and `first + R` is at most its rows.
+    #[target_feature(enable = "avx512f")]
+    unsafe fn block<const R: usize, const C: usize>(t: &Tile, first: usize) {
+        let mut sums = [[_mm512_setzero_ps(); C]; R];
+        let mut masks = [0xFFFF_u16; C];
+        masks[C - 1] >>= 16 * C - t.cols;
+        // SAFETY: entries `(first..first + R, 0..k)` of `a` and `k` rows of `cols` numbers of the panel are
+        // read; `R` rows of `cols` numbers of the target are read and written. The caller has proved
+        // all of them in bounds; what the masks leave out is not touched, and loads are unaligned ones.
+        unsafe {
+            let (mut a, mut b) = (t.a.add(first * t.a_row), t.b);
+            for _ in 0..t.k {
+                let mut columns = [_mm512_setzero_ps(); C];
+                for c in 0..C {
+                    columns[c] = _mm512_maskz_loadu_ps(masks[c], b.add(16 * c));
+                }
+                for i in 0..R {
+                    let x = _mm512_set1_ps(*a.add(i * t.a_row));
+                    for c in 0..C {
+                        sums[i][c] = _mm512_fmadd_ps(x, columns[c], sums[i][c]);
                     }
-                    for i in 0..R {
-                        let out = t.out.add((first + i) * t.out_row);
-                        for side in 0..2 {
-                            let at = out.add(side * $lanes);
-                            let sum = sums[i][side];
-                            $store(at, if t.accumulate { $add($load(at), sum) } else { sum });
-                        }
+                }
+                // `wrapping_add`: after the last step the pointers may lie beyond their slices.
+                a = a.wrapping_add(t.a_col);
+                b = b.wrapping_add(t.b_row);
+            }
+            for i in 0..R {
+                let out = t.out.add((first + i) * t.out_row);
+                for c in 0..C {
+                    let at = out.add(16 * c);
+                    let mut sum = sums[i][c];
+                    if !t.from.is_null() {
+                        let from = t.from.add((first + i) * t.from_row + 16 * c);
+                        sum = _mm512_add_ps(_mm512_maskz_loadu_ps(masks[c], from), sum);
                     }
+                    _mm512_mask_storeu_ps(at, masks[c], sum);
                 }
             }
         }
-    };
+    }
 }
 
+/// AVX2: four rows of two registers; two of `b` and one broadcast leave room to run ahead.
 #[cfg(target_arch = "x86_64")]
-kernel!(
-    avx512,
-    "avx512f",
-    16,
-    8,
-    _mm512_setzero_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_set1_ps,
-    _mm512_fmadd_ps,
-    _mm512_add_ps
-);
-// Sixteen registers: four rows of two, two of `b` and one broadcast leave room to run ahead.
-#[cfg(target_arch = "x86_64")]
-kernel!(
-    avx2,
-    "avx2,fma",
-    8,
-    4,
-    _mm256_setzero_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_set1_ps,
-    _mm256_fmadd_ps,
-    _mm256_add_ps
-);
+mod avx2 {
+    use std::arch::x86_64::{
+        _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+    };
+
+    use super::Tile;
+
+    /// Computes a tile of 16 columns.
+    ///
+    /// # Safety
+    /// The machine has the features, and all operands of the tile lie in their slices.
+    pub(super) unsafe fn tile(t: &Tile) {
+        by_rows!(t, [1 2 3 4], 4);
+    }
+
+    /// Rows `first..first + R` of a tile.
+    ///
+    /// # Safety
+    /// As [`tile`], and `first + R` is at most its rows.
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn rows<const R: usize>(t: &Tile, first: usize) {
+        let mut sums = [[_mm256_setzero_ps(); 2]; R];
+        // SAFETY: entries `(first..first + R, 0..k)` of `a` and `k` rows of 16 numbers of the panel are
+        // read; `R` rows of 16 numbers of the target are read and written. The caller has proved all
+        // of them in bounds; loads are unaligned ones.
+        unsafe {
+            let (mut a, mut b) = (t.a.add(first * t.a_row), t.b);
+            for _ in 0..t.k {
+                let (left, right) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
+                for i in 0..R {
+                    let x = _mm256_set1_ps(*a.add(i * t.a_row));
+                    sums[i][0] = _mm256_fmadd_ps(x, left, sums[i][0]);
+                    sums[i][1] = _mm256_fmadd_ps(x, right, sums[i][1]);
+                }
+                // `wrapping_add`: after the last step the pointers may lie beyond their slices.
+                a = a.wrapping_add(t.a_col);
+                b = b.wrapping_add(t.b_row);
+            }
+            for i in 0..R {
+                let out = t.out.add((first + i) * t.out_row);
+                for side in 0..2 {
+                    let at = out.add(side * 8);
+                    let mut sum = sums[i][side];
+                    if !t.from.is_null() {
+                        let from = t.from.add((first + i) * t.from_row + side * 8);
+                        sum = _mm256_add_ps(_mm256_loadu_ps(from), sum);
+                    }
+                    _mm256_storeu_ps(at, sum);
+                }
+            }
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -343,7 +448,7 @@ mod tests {
         #[test]
         fn a_product_is_that_of_three_loops(
             (m, k, n) in (0_usize..40, 0_usize..40, 0_usize..70), extra in 0_usize..3,
-            transposed in any::<(bool, bool)>(), accumulate in any::<bool>(), seed in any::<u64>(),
+            transposed in any::<(bool, bool)>(), start in 0_usize..3, seed in any::<u64>(),
         ) {
             let a = values(seed, m * k, 1.0);
             let b = values(seed ^ 1, k * n, 1.0);
@@ -352,13 +457,19 @@ mod tests {
             let before = out.clone();
             let a_view = if transposed.0 { Mat::new(&a, k, m).t() } else { Mat::new(&a, m, k) };
             let b_view = if transposed.1 { Mat::new(&b, n, k).t() } else { Mat::new(&b, k, n) };
-            matmul(&mut out, stride, accumulate, a_view, b_view);
+            let row = values(seed ^ 3, n, 1.0);
+            let start = [Start::Zero, Start::Out, Start::Row(&row)][start];
+            matmul_from(&mut out, stride, start, a_view, b_view);
             for i in 0..m {
                 for j in 0..stride {
                     let at = i * stride + j;
                     let mut want = f64::from(before[at]);
                     if j < n {
-                        want = if accumulate { want } else { 0.0 };
+                        want = match start {
+                            Start::Zero => 0.0,
+                            Start::Out => want,
+                            Start::Row(row) => f64::from(row[j]),
+                        };
                         for l in 0..k {
                             let x = if transposed.0 { a[l * m + i] } else { a[i * k + l] };
                             let y = if transposed.1 { b[j * k + l] } else { b[l * n + j] };
@@ -379,14 +490,17 @@ mod tests {
         let (a, b) = (Mat::new(&a, m, k), Mat::new(&b, n, k).t());
         let mut want = vec![0.0; m * n];
         matmul(&mut want, n, false, a, b);
-        let mut kernels: Vec<Drive> = vec![|p, out, a, b| drive::<8>(plain_tile, p, out, 45, false, a, b)];
+        let mut kernels: Vec<Drive> =
+            vec![|p, out, a, b| drive::<8, 8, false>(plain_tile, p, out, 45, Start::Zero, a, b)];
         #[cfg(target_arch = "x86_64")]
         {
             if Isa::here() != Isa::Plain {
-                kernels.push(|p, out, a, b| drive::<16>(avx2::tile, p, out, 45, false, a, b));
+                kernels
+                    .push(|p, out, a, b| drive::<16, 12, false>(avx2::tile, p, out, 45, Start::Zero, a, b));
             }
             if Isa::here() == Isa::Avx512 {
-                kernels.push(|p, out, a, b| drive::<32>(avx512::tile, p, out, 45, false, a, b));
+                kernels
+                    .push(|p, out, a, b| drive::<32, 14, true>(avx512::tile, p, out, 45, Start::Zero, a, b));
             }
         }
         for kernel in kernels {

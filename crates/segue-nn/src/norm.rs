@@ -1,6 +1,7 @@
 //! LayerNorm (Ba, Kiros & Hinton 2016) and RMSNorm (Zhang & Sennrich 2019), row by row.
 
-use crate::simd::{self, vectorised};
+use crate::lanes::{Kernel, Lanes, dispatch};
+use crate::simd::{self, LANES, vectorised};
 use crate::{Init, Layout, Param};
 
 /// Added to the mean square, so that a row of equal numbers has a norm.
@@ -35,29 +36,7 @@ impl Norm {
 
     /// Fills `y` `[n, d]` from `x` `[n, d]`.
     pub fn forward(&self, params: &[f32], x: &[f32], y: &mut [f32]) {
-        let gain = self.gain.of(params);
-        let d = gain.len();
-        let bias = self.bias.map(|b| b.of(params));
-        vectorised(
-            #[inline(always)]
-            || {
-                for (x, y) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)) {
-                    let (mean, inverse) = moments(x, bias.is_some());
-                    match bias {
-                        Some(bias) => {
-                            for i in 0..d {
-                                y[i] = ((x[i] - mean) * inverse).mul_add(gain[i], bias[i]);
-                            }
-                        }
-                        None => {
-                            for i in 0..d {
-                                y[i] = x[i] * inverse * gain[i];
-                            }
-                        }
-                    }
-                }
-            },
-        );
+        dispatch(Forward { gain: self.gain.of(params), bias: self.bias.map(|b| b.of(params)), x, y });
     }
 
     /// Adds the gradients of gain and bias to `grads` and that of the input to `dx` `[n, d]`.
@@ -67,7 +46,6 @@ impl Norm {
     pub fn backward(&self, params: &[f32], x: &[f32], dy: &[f32], dx: &mut [f32], grads: &mut [f32]) {
         let gain = self.gain.of(params);
         let d = gain.len();
-        let centred = self.bias.is_some();
         if let Some(bias) = self.bias {
             let db = bias.of_mut(grads);
             vectorised(
@@ -79,46 +57,136 @@ impl Norm {
                 },
             );
         }
-        let d_gain = self.gain.of_mut(grads);
-        vectorised(
-            #[inline(always)]
-            || {
-                let rows = x.chunks_exact(d).zip(dy.chunks_exact(d)).zip(dx.chunks_exact_mut(d));
-                for ((x, dy), dx) in rows {
-                    let (mean, inverse) = moments(x, centred);
-                    let (mut along, mut total) = ([0.0_f32; simd::LANES], [0.0_f32; simd::LANES]);
-                    for i in 0..d {
-                        let (unit, g) = ((x[i] - mean) * inverse, dy[i] * gain[i]);
-                        d_gain[i] = dy[i].mul_add(unit, d_gain[i]);
-                        along[i % simd::LANES] += g * unit;
-                        total[i % simd::LANES] += g;
-                    }
-                    let along = simd::sum(&along) / d as f32;
-                    let total = if centred { simd::sum(&total) / d as f32 } else { 0.0 };
-                    for i in 0..d {
-                        let unit = (x[i] - mean) * inverse;
-                        dx[i] += (dy[i] * gain[i] - total - unit * along) * inverse;
-                    }
-                }
-            },
-        );
+        let centred = self.bias.is_some();
+        dispatch(Backward { gain, centred, x, dy, dx, d_gain: self.gain.of_mut(grads) });
+    }
+}
+
+struct Forward<'a> {
+    gain: &'a [f32],
+    bias: Option<&'a [f32]>,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        // A row of whole registers needs no last part in its loops.
+        if self.gain.len().is_multiple_of(LANES) { self.rows::<V, true>() } else { self.rows::<V, false>() }
+    }
+}
+
+impl Forward<'_> {
+    #[inline(always)]
+    fn rows<V: Lanes, const WHOLE: bool>(self) {
+        let d = self.gain.len();
+        let bias = self.bias.unwrap_or_default();
+        for (x, y) in self.x.chunks_exact(d).zip(self.y.chunks_exact_mut(d)) {
+            let (mean, inverse) = moments::<V, WHOLE>(x, self.bias.is_some());
+            for at in (0..d).step_by(LANES) {
+                let unit = part::<V, WHOLE>(x, at, mean).sub(V::splat(mean)).mul(V::splat(inverse));
+                let offset = if bias.is_empty() { V::splat(0.0) } else { part::<V, WHOLE>(bias, at, 0.0) };
+                keep::<V, WHOLE>(unit.fma(part::<V, WHOLE>(self.gain, at, 0.0), offset), y, at);
+            }
+        }
+    }
+}
+
+struct Backward<'a> {
+    gain: &'a [f32],
+    centred: bool,
+    x: &'a [f32],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+    d_gain: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        // A row of whole registers needs no last part in its loops.
+        if self.gain.len().is_multiple_of(LANES) { self.rows::<V, true>() } else { self.rows::<V, false>() }
+    }
+}
+
+impl Backward<'_> {
+    #[inline(always)]
+    fn rows<V: Lanes, const WHOLE: bool>(self) {
+        let d = self.gain.len();
+        let n = d as f32;
+        let rows = self.x.chunks_exact(d).zip(self.dy.chunks_exact(d)).zip(self.dx.chunks_exact_mut(d));
+        for ((x, dy), dx) in rows {
+            let (mean, inverse) = moments::<V, WHOLE>(x, self.centred);
+            let (mean, scale) = (V::splat(mean), V::splat(inverse));
+            let (mut along, mut total) = (V::splat(0.0), V::splat(0.0));
+            for at in (0..d).step_by(LANES) {
+                let unit = part::<V, WHOLE>(x, at, 0.0).sub(mean).mul(scale);
+                let dy = part::<V, WHOLE>(dy, at, 0.0);
+                let g = dy.mul(part::<V, WHOLE>(self.gain, at, 0.0));
+                keep::<V, WHOLE>(dy.fma(unit, part::<V, WHOLE>(self.d_gain, at, 0.0)), self.d_gain, at);
+                along = g.fma(unit, along);
+                total = total.add(g);
+            }
+            let along = V::splat(along.sum() / n);
+            let total = V::splat(if self.centred { total.sum() / n } else { 0.0 });
+            for at in (0..d).step_by(LANES) {
+                let unit = part::<V, WHOLE>(x, at, 0.0).sub(mean).mul(scale);
+                let g = part::<V, WHOLE>(dy, at, 0.0)
+                    .mul(part::<V, WHOLE>(self.gain, at, 0.0))
+                    .sub(total)
+                    .sub(unit.mul(along));
+                keep::<V, WHOLE>(g.fma(scale, part::<V, WHOLE>(dx, at, 0.0)), dx, at);
+            }
+        }
     }
 }
 
 /// The mean (0 for RMSNorm) and one over the standard deviation of a row.
 #[inline(always)]
-fn moments(x: &[f32], centred: bool) -> (f32, f32) {
+fn moments<V: Lanes, const WHOLE: bool>(x: &[f32], centred: bool) -> (f32, f32) {
     let n = x.len() as f32;
-    let mean = if centred { simd::sum(x) / n } else { 0.0 };
-    let mut squares = [0.0_f32; simd::LANES];
-    let (main, rest) = x.as_chunks::<{ simd::LANES }>();
-    for x in main {
-        for i in 0..simd::LANES {
-            squares[i] = (x[i] - mean).mul_add(x[i] - mean, squares[i]);
+    let mut mean = 0.0;
+    if centred {
+        let mut sums = V::splat(0.0);
+        for at in (0..x.len()).step_by(LANES) {
+            sums = sums.add(part::<V, WHOLE>(x, at, 0.0));
         }
+        mean = sums.sum() / n;
     }
-    let rest: f32 = rest.iter().map(|x| (x - mean) * (x - mean)).sum();
-    (mean, 1.0 / ((simd::sum(&squares) + rest) / n + EPSILON).sqrt())
+    let mut squares = V::splat(0.0);
+    for at in (0..x.len()).step_by(LANES) {
+        // What is filled up differs from the mean by nothing.
+        let off = part::<V, WHOLE>(x, at, mean).sub(V::splat(mean));
+        squares = off.fma(off, squares);
+    }
+    (mean, 1.0 / (squares.sum() / n + EPSILON).sqrt())
+}
+
+/// Numbers from `at` on, `fill` after the last.
+#[inline(always)]
+fn part<V: Lanes, const WHOLE: bool>(x: &[f32], at: usize, fill: f32) -> V {
+    let x = &x[at..];
+    match x.first_chunk::<LANES>() {
+        Some(whole) => V::load(whole),
+        None if WHOLE => unreachable!("a row of whole registers"),
+        None => V::load_part(x, fill),
+    }
+}
+
+/// Stores numbers from `at` on, as many as there are.
+#[inline(always)]
+fn keep<V: Lanes, const WHOLE: bool>(lanes: V, x: &mut [f32], at: usize) {
+    let x = &mut x[at..];
+    match x.first_chunk_mut::<LANES>() {
+        Some(whole) => lanes.store(whole),
+        None if WHOLE => unreachable!("a row of whole registers"),
+        None => lanes.store_part(x),
+    }
 }
 
 #[cfg(test)]

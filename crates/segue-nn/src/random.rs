@@ -75,6 +75,12 @@ impl Noise {
         Self { counter: Counter::new(seed, 0x4E01_5E00).fork(step).fork(shard) }
     }
 
+    /// The noise of one part of a shard.
+    #[must_use]
+    pub fn part(self, part: u64) -> Self {
+        Self { counter: self.counter.fork(part) }
+    }
+
     /// The 32-bit key of one place in the model, such as the second dropout of the first block.
     #[must_use]
     pub fn site(self, site: u32) -> u32 {
@@ -132,6 +138,7 @@ mod tests {
         assert_ne!(noise.site(0), noise.site(1));
         assert_ne!(noise, Noise::new(1, 2, 4));
         assert_ne!(noise, Noise::new(1, 3, 3));
+        assert_ne!(noise.part(0), noise.part(1));
         assert_ne!(Counter::new(1, 0).bits(0), Counter::new(1, 1).bits(0));
     }
 }

@@ -114,7 +114,7 @@ pub fn max(x: &[f32]) -> f32 {
             best[i] = if x[i] > best[i] { x[i] } else { best[i] };
         }
     }
-    best.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+    rest.iter().fold(fold_max(best), |a, &b| if b > a { b } else { a })
 }
 
 /// `y += a x`.
@@ -199,8 +199,25 @@ pub fn softplus(x: f32) -> f32 {
     positive + exp(-x.abs()).ln_1p()
 }
 
+/// The greatest of all lanes.
 #[inline(always)]
-fn fold(sums: [f32; LANES]) -> f32 {
+#[must_use]
+pub fn fold_max(best: [f32; LANES]) -> f32 {
+    let mut b = best;
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            b[i] = if b[i + width] > b[i] { b[i + width] } else { b[i] };
+        }
+        width /= 2;
+    }
+    b[0]
+}
+
+/// The sum of all lanes, halves first.
+#[inline(always)]
+#[must_use]
+pub fn fold(sums: [f32; LANES]) -> f32 {
     let mut s = sums;
     let mut width = LANES / 2;
     while width > 0 {

@@ -26,12 +26,6 @@ impl Pass<'_> {
     }
 }
 
-/// `Σ Lₛ²`: numbers in the attention matrices of one head.
-#[must_use]
-pub fn n_pairs(offsets: &[u32]) -> usize {
-    offsets.windows(2).map(|w| ((w[1] - w[0]) as usize).pow(2)).sum()
-}
-
 /// Cuts a buffer into pieces from the front.
 #[derive(Debug)]
 pub struct Carve<'a>(&'a mut [f32]);

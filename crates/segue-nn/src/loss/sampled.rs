@@ -9,12 +9,18 @@
 //! - **gBCE**: `(β ln(1 + e⁻ˢ) + Σⱼ ln(1 + exp(sⱼ))) / (k + 1)` (Petrov & Macdonald 2023), with
 //!   `β = α (t (1 - 1/α) + 1/α)`, `α = k / (n_items - 1)`. With calibration `t = 0` it is BCE: `β = 1`.
 
-use crate::loss::Negatives;
-use crate::simd::{self, vectorised};
-use crate::{Embedding, Mat, matmul};
+//!
+//! Logits stand negative by negative: a register holds those of 16 tokens (see [`softmax`](super::softmax)).
 
-/// Tokens whose logits exist at one time.
+use crate::lanes::{Kernel, Lanes, dispatch};
+use crate::loss::Negatives;
+use crate::simd::{self, LANES, vectorised};
+use crate::{Carve, Embedding, Mat, matmul, transpose};
+
+/// Tokens whose logits exist at one time; a multiple of [`LANES`].
 const TILE: usize = 64;
+/// Terms of a sum that are added before they join the others.
+const TERMS: usize = 256;
 
 /// What is minimised.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,7 +61,7 @@ impl SampledLoss {
     /// Numbers of scratch.
     #[must_use]
     pub fn scratch_len(&self) -> usize {
-        TILE * self.k
+        TILE * (self.k + 2 * self.d)
     }
 
     /// Gives the summed loss of `h` `[n, d]` with targets `[n]`. `negative_rows` `[k, d]` are the
@@ -80,79 +86,204 @@ impl SampledLoss {
         let tiles = h.chunks(TILE * d).zip(dh.chunks_mut(TILE * d)).zip(d_target.chunks_mut(TILE * d));
         for (((h, dh), d_target), targets) in tiles.zip(targets.chunks(TILE)) {
             let n = targets.len();
-            let logits = &mut scratch[..n * k];
-            matmul(logits, k, false, Mat::new(h, n, d), rows.t());
-            // The target's gradient waits in `d_target` until `dh` is filled.
+            let stride = n.next_multiple_of(LANES);
+            let mut carve = Carve::new(scratch);
+            let columns = carve.take(d * stride);
+            let shared = carve.take(n * d);
+            let logits = carve.take(k * stride);
+            if stride > n {
+                columns.fill(0.0);
+            }
+            transpose(h, d, n, d, columns, stride);
+            matmul(logits, stride, false, rows, Mat::new(columns, d, stride));
+            let mut tokens = Tokens { target: [0; TILE], wanted: [0.0; TILE], share: [0.0; TILE] };
+            tokens.target[..n].copy_from_slice(targets);
             vectorised(
                 #[inline(always)]
                 || {
                     for i in 0..n {
-                        let h = &h[i * d..(i + 1) * d];
-                        let logits = &mut logits[i * k..(i + 1) * k];
-                        let wanted = simd::dot(h, table.row(targets[i]));
-                        let (value, slope) = self.row(logits, wanted, targets[i], negatives, scale);
-                        loss += f64::from(value);
-                        for (g, h) in d_target[i * d..(i + 1) * d].iter_mut().zip(h) {
-                            *g = slope * h;
-                        }
-                        for (g, e) in dh[i * d..(i + 1) * d].iter_mut().zip(table.row(targets[i])) {
-                            *g = slope * e;
+                        tokens.wanted[i] = simd::dot(&h[i * d..(i + 1) * d], table.row(targets[i]));
+                    }
+                    let values = self.gradients(logits, stride, &mut tokens, negatives, scale);
+                    loss += values[..n].iter().map(|&v| f64::from(v)).sum::<f64>();
+                    for i in 0..n {
+                        let (row, share) = (i * d..(i + 1) * d, tokens.share[i]);
+                        for (s, h) in shared[row.clone()].iter_mut().zip(&h[row]) {
+                            *s = share * h;
                         }
                     }
                 },
             );
-            let logits = Mat::new(logits, n, k);
-            matmul(dh, d, true, logits, rows);
-            matmul(d_negative, d, true, logits.t(), Mat::new(h, n, d));
+            let logits = Mat::strided(logits, k, n, stride);
+            matmul(dh, d, false, logits.t(), rows);
+            matmul(d_negative, d, true, logits, Mat::new(shared, n, d));
+            // The gradient of the target's logit stands in `wanted` by now.
+            vectorised(
+                #[inline(always)]
+                || {
+                    for i in 0..n {
+                        let (slope, share) = (tokens.wanted[i], tokens.share[i]);
+                        let row = i * d..(i + 1) * d;
+                        for (g, h) in d_target[row.clone()].iter_mut().zip(&h[row.clone()]) {
+                            *g = slope * h;
+                        }
+                        for (g, e) in dh[row].iter_mut().zip(table.row(targets[i])) {
+                            *g = share.mul_add(*g, slope * e);
+                        }
+                    }
+                },
+            );
         }
         loss
     }
 
-    /// Turns the negatives' logits into their gradient; gives the loss and the target's gradient.
+    /// Turns the negatives' logits `[k, stride]` into weights that are their gradient once multiplied by
+    /// each token's `share`; `wanted` becomes the gradient of the target's logit. Gives the losses.
     #[inline(always)]
-    fn row(
+    fn gradients(
         &self,
         logits: &mut [f32],
-        wanted: f32,
-        target: u32,
+        stride: usize,
+        tokens: &mut Tokens,
         negatives: &Negatives,
         scale: f32,
-    ) -> (f32, f32) {
-        match self.objective {
-            SampledObjective::Softmax { log_q } => {
-                if log_q {
-                    for (l, q) in logits.iter_mut().zip(&negatives.log_expected) {
-                        *l -= q;
-                    }
-                }
-                for (l, &id) in logits.iter_mut().zip(&negatives.ids) {
-                    *l = if id == target { f32::NEG_INFINITY } else { *l };
-                }
-                let most = simd::max(logits);
-                let top = if most > wanted { most } else { wanted };
-                for l in logits.iter_mut() {
-                    *l = simd::exp(*l - top);
-                }
-                let own = simd::exp(wanted - top);
-                let total = simd::sum(logits) + own;
-                let share = scale / total;
-                for l in logits.iter_mut() {
-                    *l *= share;
-                }
-                (total.ln() + top - wanted, own * share - scale)
-            }
-            SampledObjective::Bce { beta } => {
-                let scale = scale / (self.k + 1) as f32;
-                let mut loss = beta * simd::softplus(-wanted);
-                for (l, &id) in logits.iter_mut().zip(&negatives.ids) {
-                    let counts = if id == target { 0.0 } else { 1.0 };
-                    loss += counts * simd::softplus(*l);
-                    *l = counts * scale * simd::sigmoid(*l);
-                }
-                (loss / (self.k + 1) as f32, beta * scale * (simd::sigmoid(wanted) - 1.0))
+    ) -> [f32; TILE] {
+        // A negative that is the target counts as an impossible item.
+        for (row, &id) in logits.chunks_exact_mut(stride).zip(&negatives.ids) {
+            for (x, &target) in row.iter_mut().zip(&tokens.target) {
+                *x = if id == target { f32::NEG_INFINITY } else { *x };
             }
         }
+        let mut losses = [0.0; TILE];
+        for at in (0..stride).step_by(LANES) {
+            let mut wanted = [0.0; LANES];
+            wanted.copy_from_slice(&tokens.wanted[at..at + LANES]);
+            let (loss, slope, share) = match self.objective {
+                SampledObjective::Softmax { log_q } => {
+                    self.softmax(logits, stride, at, wanted, negatives, log_q, scale)
+                }
+                SampledObjective::Bce { beta } => self.bce(logits, stride, at, wanted, beta, scale),
+            };
+            losses[at..at + LANES].copy_from_slice(&loss);
+            tokens.wanted[at..at + LANES].copy_from_slice(&slope);
+            tokens.share[at..at + LANES].copy_from_slice(&share);
+        }
+        losses
     }
+
+    /// Losses, gradients of the targets' logits and shares of [`LANES`] tokens from token `at` on.
+    #[inline(always)]
+    fn softmax(
+        &self,
+        logits: &mut [f32],
+        stride: usize,
+        at: usize,
+        wanted: [f32; LANES],
+        negatives: &Negatives,
+        log_q: bool,
+        scale: f32,
+    ) -> ([f32; LANES], [f32; LANES], [f32; LANES]) {
+        let log_expected = if log_q { &negatives.log_expected[..] } else { &[] };
+        let (total, top) = dispatch(Weights { logits, stride, at, wanted, log_expected });
+        let (mut loss, mut slope, mut share) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        for i in 0..LANES {
+            let own = simd::exp(wanted[i] - top[i]);
+            let all = total[i] + own;
+            share[i] = scale / all;
+            slope[i] = own.mul_add(share[i], -scale);
+            loss[i] = all.ln() + top[i] - wanted[i];
+        }
+        (loss, slope, share)
+    }
+
+    /// As [`softmax`](Self::softmax), for binary cross-entropy.
+    #[inline(always)]
+    fn bce(
+        &self,
+        logits: &mut [f32],
+        stride: usize,
+        at: usize,
+        wanted: [f32; LANES],
+        beta: f32,
+        scale: f32,
+    ) -> ([f32; LANES], [f32; LANES], [f32; LANES]) {
+        let terms = (self.k + 1) as f32;
+        let mut total = [0.0_f32; LANES];
+        for rows in logits.chunks_mut(TERMS * stride) {
+            let mut sums = [0.0_f32; LANES];
+            for row in rows.chunks_exact_mut(stride) {
+                let x = &mut row[at..at + LANES];
+                for i in 0..LANES {
+                    sums[i] += simd::softplus(x[i]);
+                    x[i] = simd::sigmoid(x[i]);
+                }
+            }
+            for i in 0..LANES {
+                total[i] += sums[i];
+            }
+        }
+        let (mut loss, mut slope) = ([0.0; LANES], [0.0; LANES]);
+        for i in 0..LANES {
+            loss[i] = beta.mul_add(simd::softplus(-wanted[i]), total[i]) / terms;
+            slope[i] = beta * scale / terms * (simd::sigmoid(wanted[i]) - 1.0);
+        }
+        (loss, slope, [scale / terms; LANES])
+    }
+}
+
+/// Turns logits of [`LANES`] tokens, from token `at` on, into `exp(logit - top)`, where `top` is the greatest
+/// of them and of `wanted`. Gives their sums and `top`.
+struct Weights<'a> {
+    logits: &'a mut [f32],
+    stride: usize,
+    at: usize,
+    wanted: [f32; LANES],
+    /// `[k]`, subtracted from the logits first; or empty.
+    log_expected: &'a [f32],
+}
+
+impl Kernel for Weights<'_> {
+    type Out = ([f32; LANES], [f32; LANES]);
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> Self::Out {
+        let width = self.stride / LANES;
+        let logits = &mut self.logits.as_chunks_mut::<LANES>().0[self.at / LANES..];
+        let mut top = V::load(&self.wanted);
+        if self.log_expected.is_empty() {
+            for x in logits.iter().step_by(width) {
+                top = V::load(x).max(top);
+            }
+        }
+        for (x, &q) in logits.iter_mut().step_by(width).zip(self.log_expected) {
+            let corrected = V::load(x).sub(V::splat(q));
+            corrected.store(x);
+            top = corrected.max(top);
+        }
+        let mut total = V::splat(0.0);
+        for logits in logits.chunks_mut(TERMS * width) {
+            let mut sum = V::splat(0.0);
+            for x in logits.iter_mut().step_by(width) {
+                let e = V::load(x).sub(top).exp();
+                sum = sum.add(e);
+                e.store(x);
+            }
+            total = total.add(sum);
+        }
+        let mut out = ([0.0; LANES], [0.0; LANES]);
+        total.store(&mut out.0);
+        top.store(&mut out.1);
+        out
+    }
+}
+
+/// What is known of each token of a tile.
+struct Tokens {
+    target: [u32; TILE],
+    /// The target's logit, then its gradient.
+    wanted: [f32; TILE],
+    /// What the token's weights are multiplied by.
+    share: [f32; TILE],
 }
 
 #[cfg(test)]
