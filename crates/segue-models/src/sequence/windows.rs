@@ -1,5 +1,7 @@
 //! From listeners' plays to training windows and batches. Nothing is copied but the batch at hand.
 
+use std::ops::Range;
+
 use segue_data::{Sequence, Sequences};
 use segue_nn::Counter;
 
@@ -163,7 +165,34 @@ impl Default for Batch {
     }
 }
 
+/// Whole sequences of a [`Batch`] that stand one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Which sequences.
+    pub sequences: Range<usize>,
+    /// Their tokens.
+    pub tokens: Range<usize>,
+    /// Their targets.
+    pub targets: Range<usize>,
+}
+
 impl Batch {
+    /// The sequences from `first` on, as many as have at most `n_tokens` tokens together, and at least
+    /// one. `None` after the last.
+    #[must_use]
+    pub fn chunk(&self, first: usize, n_tokens: usize) -> Option<Chunk> {
+        let begin = *self.offsets.get(first).filter(|_| first + 1 < self.offsets.len())?;
+        let fit = self.offsets[first + 1..].partition_point(|&end| (end - begin) as usize <= n_tokens);
+        let sequences = first..first + fit.max(1);
+        let end = self.offsets[sequences.end];
+        let targets_before = |token: u32| self.target_token.partition_point(|&t| t < token);
+        Some(Chunk {
+            sequences,
+            tokens: begin as usize..end as usize,
+            targets: targets_before(begin)..targets_before(end),
+        })
+    }
+
     /// Empties it and keeps the memory.
     pub fn clear(&mut self) {
         self.offsets.clear();
@@ -197,6 +226,22 @@ mod tests {
         assert_eq!(shards[0].target, [4, 5, 6, 1, 2]);
         assert_eq!(shards[0].target_token, [1, 2, 3, 4, 5]);
         assert_eq!(windows.counts, [1, 1, 1, 1, 1, 1, 1, 1, 0]);
+    }
+
+    #[test]
+    fn chunks_are_whole_sequences_and_cover_the_batch() {
+        let batch = Batch {
+            offsets: vec![0, 2, 4, 9, 9, 10],
+            target_token: vec![1, 3, 4, 8, 9],
+            target: vec![0; 5],
+            ..Batch::default()
+        };
+        let of = |first| batch.chunk(first, 4).map(|c| (c.sequences, c.tokens, c.targets));
+        assert_eq!(of(0), Some((0..2, 0..4, 0..2)));
+        assert_eq!(of(2), Some((2..3, 4..9, 2..4)), "longer than asked for, and alone");
+        assert_eq!(of(3), Some((3..5, 9..10, 4..5)));
+        assert_eq!(of(5), None);
+        assert_eq!(Batch::default().chunk(0, 4), None);
     }
 
     #[test]
