@@ -4,8 +4,12 @@
 //! artifacts/NAME/ARTIFACT_ID/config.json         kind and settings
 //!                            model.safetensors   arrays, always
 //!                            manifest.json       where it comes from, and hashes of the two above
+//!                            README.md           the model card, written from the two JSON files
 //! artifacts/NAME/current                         the id that serves, as text
 //! ```
+//!
+//! This is the layout of a model repository on the Hugging Face hub. The card is for people: it is
+//! not hashed, and nothing reads it.
 //!
 //! A folder is written under a temporary name, synced, and renamed, so a reader sees all of it or
 //! nothing. The id is the SHA-256 of the manifest: the same model is the same artifact.
@@ -19,14 +23,20 @@ use segue_types::{ItemKey, TimestampMs};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{ModelError, ModelParts, Tensors};
+use crate::model_card::model_card;
+use crate::{KeyedRecommender, ModelError, ModelParts, RANKERS, Tensors, load_ranker, recommender_kind};
 
 /// Layout of the folder. A reader refuses other versions.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// Files of an artifact in the order in which a copy is written: who sees the last one has them all.
+pub const FILES: [&str; 4] = [TENSORS, CONFIG, CARD, MANIFEST];
+
 const CONFIG: &str = "config.json";
 const TENSORS: &str = "model.safetensors";
 const MANIFEST: &str = "manifest.json";
+/// Name of the model card.
+const CARD: &str = "README.md";
 const CURRENT: &str = "current";
 const ITEM_KEYS: &str = "item_keys";
 /// A manifest or configuration larger than this is not one of ours.
@@ -44,7 +54,8 @@ pub struct ArtifactMeta {
     pub seed: u64,
     /// Version of the code that fitted it.
     pub code_version: String,
-    /// Measured quality, by name.
+    /// Measured quality, by name. The ends of the interval of `NAME` are `NAME.low` and `NAME.high`;
+    /// the note `protocol` says how it was measured.
     pub metrics: BTreeMap<String, f64>,
     /// What its training data permits.
     pub licence_note: String,
@@ -147,13 +158,110 @@ pub fn save(
     }
     fs::create_dir(&temporary).map_err(io(&temporary))?;
     let manifest_bytes = json(&folder, &manifest)?;
-    for (file, bytes) in [(CONFIG, &config), (TENSORS, &tensors), (MANIFEST, &manifest_bytes)] {
+    let card = model_card(&manifest, &parts.config).into_bytes();
+    let files = [(CONFIG, &config), (TENSORS, &tensors), (CARD, &card), (MANIFEST, &manifest_bytes)];
+    for (file, bytes) in files {
         write_synced(&temporary.join(file), bytes)?;
     }
     sync_dir(&temporary)?;
     fs::rename(&temporary, &target).map_err(io(&target))?;
     sync_dir(&folder)?;
     Ok(manifest.artifact_id)
+}
+
+/// Takes in the files of an artifact from elsewhere: checks them in full and writes `artifacts/NAME/ID`
+/// without serving it.
+///
+/// With a `manifest.json` the files are kept byte by byte, and the id is the one they had. Without (weights
+/// written by PyTorch) a manifest is made from `meta`. A missing model card is written.
+///
+/// # Errors
+/// [`ModelError::Artifact`] names the file, what it should hold and what it holds; nothing is left behind.
+pub fn receive(
+    artifacts: &Path,
+    name: &str,
+    files: &BTreeMap<String, Vec<u8>>,
+    meta: &ArtifactMeta,
+) -> Result<String, ModelError> {
+    let folder = artifacts.join(check_name(artifacts, name)?);
+    let temporary = folder.join(".received.tmp");
+    if temporary.exists() {
+        fs::remove_dir_all(&temporary).map_err(io(&temporary))?;
+    }
+    fs::create_dir_all(&temporary).map_err(io(&temporary))?;
+    let outcome = receive_into(&folder, &temporary, artifacts, name, files, meta);
+    if temporary.exists() {
+        fs::remove_dir_all(&temporary).map_err(io(&temporary))?;
+    }
+    outcome
+}
+
+fn receive_into(
+    folder: &Path,
+    temporary: &Path,
+    artifacts: &Path,
+    name: &str,
+    files: &BTreeMap<String, Vec<u8>>,
+    meta: &ArtifactMeta,
+) -> Result<String, ModelError> {
+    for file in FILES {
+        if let Some(bytes) = files.get(file) {
+            write_synced(&temporary.join(file), bytes)?;
+        }
+    }
+    if !files.contains_key(MANIFEST) {
+        let (parts, item_keys) = load_bare(temporary)?;
+        check(parts.clone(), item_keys.clone())?;
+        return save(artifacts, name, &parts, &item_keys, meta);
+    }
+    let loaded = load(temporary)?;
+    let id = loaded.manifest.artifact_id.clone();
+    if !files.contains_key(CARD) {
+        let card = model_card(&loaded.manifest, &loaded.parts.config);
+        write_synced(&temporary.join(CARD), card.as_bytes())?;
+    }
+    check(loaded.parts, loaded.item_keys)?;
+    let target = folder.join(check_id(&temporary.join(MANIFEST), &id)?);
+    if target.is_dir() {
+        if load(&target).is_ok() {
+            return Ok(id);
+        }
+        fs::remove_dir_all(&target).map_err(io(&target))?;
+    }
+    sync_dir(temporary)?;
+    fs::rename(temporary, &target).map_err(io(&target))?;
+    sync_dir(folder)?;
+    Ok(id)
+}
+
+/// Checks that the registry makes a model of these arrays: shapes, bounds, finite numbers, and one
+/// key per item, each different.
+///
+/// # Errors
+/// [`ModelError::Artifact`], [`ModelError::Shape`] or [`ModelError::UnknownKind`] says what is wrong.
+pub fn check(parts: ModelParts, item_keys: Vec<ItemKey>) -> Result<(), ModelError> {
+    if RANKERS.iter().any(|line| line.kind == parts.kind) {
+        let what = || format!("item keys of ranker `{}`", parts.kind);
+        if !item_keys.is_empty() {
+            return Err(ModelError::Shape { what: what(), expected: 0, got: item_keys.len() });
+        }
+        return load_ranker(parts).map(drop);
+    }
+    let model = recommender_kind(&parts.kind)?.load(parts)?;
+    KeyedRecommender::new(model.into(), item_keys).map(drop)
+}
+
+/// Reads `config.json` and `model.safetensors` of a folder without a manifest, as PyTorch writes it.
+///
+/// # Errors
+/// [`ModelError::Artifact`] if they are not kind, settings and arrays.
+pub fn load_bare(folder: &Path) -> Result<(ModelParts, Vec<ItemKey>), ModelError> {
+    let config = read_config(folder, &read_capped(&folder.join(CONFIG), MAX_JSON_BYTES)?)?;
+    let path = folder.join(TENSORS);
+    let mut tensors = Tensors::from_safetensors(&path, &read_capped(&path, u64::MAX - 1)?)?;
+    let keys: Vec<u64> = tensors.take(ITEM_KEYS)?;
+    let parts = ModelParts { kind: config.kind, config: config.settings, tensors };
+    Ok((parts, keys.into_iter().map(ItemKey).collect()))
 }
 
 /// Makes `id` the artifact that serves under `name`, in one atomic step, after checking it.
@@ -229,8 +337,7 @@ pub fn load(folder: &Path) -> Result<LoadedArtifact, ModelError> {
         }
     };
     let config_bytes = checked(CONFIG)?;
-    let config: Config = serde_json::from_slice(&config_bytes)
-        .map_err(|e| wrong(&folder.join(CONFIG), "kind and settings", &e.to_string()))?;
+    let config = read_config(folder, &config_bytes)?;
     if config.kind != manifest.kind {
         return Err(wrong(&folder.join(CONFIG), &format!("kind `{}`", manifest.kind), &config.kind));
     }
@@ -248,6 +355,11 @@ pub fn load(folder: &Path) -> Result<LoadedArtifact, ModelError> {
         parts: ModelParts { kind: config.kind, config: config.settings, tensors },
         item_keys,
     })
+}
+
+fn read_config(folder: &Path, bytes: &[u8]) -> Result<Config, ModelError> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| wrong(&folder.join(CONFIG), "kind and settings", &e.to_string()))
 }
 
 /// Writes `bytes` and waits until the disk has them.

@@ -8,6 +8,7 @@ pub mod deployed;
 pub mod error;
 pub mod input;
 mod linalg;
+mod model_card;
 pub mod ranker;
 pub mod ranking;
 pub mod recommender;

@@ -229,6 +229,43 @@ impl Tensors {
         }
     }
 
+    /// Takes out a row-major array of a known shape whose values are all finite.
+    ///
+    /// # Errors
+    /// If it is absent, of another type or shape, or holds a NaN or an infinity.
+    pub fn take_finite_shape(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        match self.map.get_mut(name) {
+            Some(tensor) if tensor.shape != shape => {
+                let got = format!("shape {:?}", tensor.shape);
+                Err(self.wrong(format!("`{name}` of shape {shape:?}"), got))
+            }
+            Some(tensor) => {
+                let len = shape.iter().product();
+                tensor.shape = vec![len];
+                self.take_finite(name, len)
+            }
+            // Says which arrays there are.
+            None => self.take(name),
+        }
+    }
+
+    /// Ends the taking out: nothing may be left.
+    ///
+    /// # Errors
+    /// Names the arrays that no part of the model asked for.
+    pub fn finish(self) -> Result<(), ModelError> {
+        if self.map.is_empty() {
+            return Ok(());
+        }
+        let left: Vec<_> = self.names().collect();
+        Err(self.wrong("no other tensors".to_owned(), format!("{left:?}")))
+    }
+
+    /// Name, number type and shape of each array, in the order of the names.
+    pub fn shapes(&self) -> impl Iterator<Item = (&str, String, &[usize])> {
+        self.map.iter().map(|(name, t)| (name.as_str(), format!("{:?}", t.dtype), t.shape.as_slice()))
+    }
+
     /// Takes out an array of a known length whose values are all below `bound`.
     ///
     /// # Errors
@@ -251,13 +288,19 @@ impl Tensors {
     }
 
     /// The bytes of a safetensors file.
-    pub(crate) fn to_safetensors(&self) -> Result<Vec<u8>, ModelError> {
+    ///
+    /// # Errors
+    /// If the arrays are too large for the format.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>, ModelError> {
         safetensors::serialize(&self.map, None)
             .map_err(|e| self.wrong("tensors that can be written".to_owned(), e.to_string()))
     }
 
-    /// Reads the bytes of a safetensors file; nothing in it is trusted.
-    pub(crate) fn from_safetensors(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
+    /// Reads the bytes of a safetensors file; nothing in it is trusted. `path` is for messages.
+    ///
+    /// # Errors
+    /// If they are none.
+    pub fn from_safetensors(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
         let mut out = Self { path: path.to_owned(), map: BTreeMap::new() };
         let file = SafeTensors::deserialize(bytes)
             .map_err(|e| out.wrong("a safetensors file".to_owned(), e.to_string()))?;

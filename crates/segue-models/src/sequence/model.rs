@@ -1,6 +1,7 @@
 //! A trained network as a retrieval model: encode the history, score every item, keep the best.
 
-use segue_nn::{Embedding, Pass, simd};
+use segue_nn::params::Group;
+use segue_nn::{Embedding, Param, Pass, simd};
 
 use crate::sequence::network::{Events, Network};
 use crate::top_k::TopK;
@@ -31,28 +32,31 @@ impl SequenceModel {
     /// Rebuilds it from its arrays.
     ///
     /// # Errors
-    /// [`ModelError::Artifact`] if an array is missing, of another length, or not finite.
+    /// [`ModelError::Artifact`] if an array is missing, of another shape, not finite, or not asked for.
     pub fn load(network: Network, mut tensors: Tensors) -> Result<Self, ModelError> {
         let mut params = vec![0.0; network.layout.len()];
         for group in network.layout.groups() {
-            let values = tensors.take_finite(&group.name, group.param.range().len())?;
+            let values = tensors.take_finite_shape(&group.name, &shape(group))?;
             params[group.param.range()].copy_from_slice(&values);
         }
         let trained: Vec<bool> = tensors.take::<u8>("item.trained")?.into_iter().map(|t| t != 0).collect();
         let d = network.config.d;
-        let table = tensors.take_finite("item.weight", trained.len() * d)?;
+        let table = tensors.take_finite_shape("item.weight", &[trained.len(), d])?;
+        tensors.finish()?;
         Ok(Self { params, table: Embedding { table, d }, trained, network })
     }
 
-    /// Its arrays, row by row: one per parameter group, the item table, and which items were trained.
+    /// Its arrays in PyTorch's shapes: matrices `[n_out, n_in]` and vectors of the parameter groups,
+    /// the item table `[n_items, d]`, and which items were trained `[n_items]`.
     #[must_use]
     pub fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::new();
         for group in self.network.layout.groups() {
-            tensors = tensors.with(&group.name, group.param.of(&self.params));
+            tensors = tensors.with_shape(&group.name, &shape(group), group.param.of(&self.params));
         }
         let trained: Vec<u8> = self.trained.iter().map(|&t| u8::from(t)).collect();
-        tensors.with("item.weight", &self.table.table).with("item.trained", &trained)
+        let table = [self.trained.len(), self.table.d];
+        tensors.with_shape("item.weight", &table, &self.table.table).with("item.trained", &trained)
     }
 
     /// Rows of the catalogue.
@@ -71,6 +75,12 @@ impl SequenceModel {
     #[must_use]
     pub fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// The arena of the network's parameters, as its layout says.
+    #[must_use]
+    pub fn params(&self) -> &[f32] {
+        &self.params
     }
 
     /// The listener's vector `[d]`: what the items' vectors are multiplied with. `None` if the model
@@ -157,6 +167,12 @@ impl SequenceModel {
         }
         top.finish(|item| item, out);
     }
+}
+
+/// The shape of a group's array: weight decay applies to matrices and to nothing else.
+fn shape(group: &Group) -> Vec<usize> {
+    let Param { rows, cols, .. } = group.param;
+    if group.decays { vec![rows, cols] } else { vec![cols] }
 }
 
 fn norm(x: &[f32]) -> f32 {

@@ -10,8 +10,8 @@ use crate::sequence::network::{Events, Network};
 use crate::sequence::settings::{Loss, Objective};
 use crate::sequence::windows::{Batch, Chunk};
 
-/// Streams of random numbers besides dropout.
-const NEGATIVES: u64 = 0x6E_6567;
+/// The stream of the random numbers of negatives; dropout has others.
+pub const NEGATIVES: u64 = 0x6E_6567;
 
 /// Tokens of a shard that pass through the network at one time, so that what is kept for the backward
 /// pass stays in the cache of a core: 9 kB per token at d = 64 and 2 blocks.
