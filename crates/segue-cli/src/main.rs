@@ -10,6 +10,7 @@ mod ope;
 mod output;
 mod progress;
 mod reference;
+mod store;
 mod vectors;
 
 use std::path::PathBuf;

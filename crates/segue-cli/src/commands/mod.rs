@@ -6,6 +6,7 @@ mod doctor;
 mod evaluate;
 mod experiment;
 mod import;
+mod model;
 mod ope;
 mod prepare;
 mod replay;
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Import(import::Args),
     Prepare(prepare::Args),
     Train(train::Args),
+    Model(model::Args),
     Tune(tune::Args),
     Evaluate(evaluate::Args),
     Experiment(experiment::Args),
@@ -51,6 +53,7 @@ pub(crate) fn run(command: Command, global: &Global) -> Result<()> {
         Command::Import(args) => import::run(&args, global),
         Command::Prepare(args) => prepare::run(&args, global),
         Command::Train(args) => train::run(&args, global),
+        Command::Model(args) => model::run(&args, global),
         Command::Tune(args) => tune::run(&args, global),
         Command::Evaluate(args) => evaluate::run(&args, global),
         Command::Experiment(args) => experiment::run(&args, global),

@@ -3,6 +3,7 @@
 //! `INSTA_UPDATE=always cargo test --release -p segue-cli` writes them anew; read the diff.
 
 mod evaluate;
+mod model;
 mod ope;
 
 use std::path::Path;
@@ -60,6 +61,7 @@ fn help_has_an_example_for_every_command() {
         "import",
         "prepare",
         "train",
+        "model",
         "tune",
         "evaluate",
         "experiment",
