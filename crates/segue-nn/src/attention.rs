@@ -1,15 +1,16 @@
 //! Jagged causal self-attention (Vaswani et al. 2017): each token looks at those up to itself.
 //!
-//! Queries are taken in blocks of [`QUERY_BLOCK`] rows, so that little above the diagonal is
-//! multiplied; sequences never see each other. Rows of weights are padded to whole registers, so that
-//! short histories, which are most of them, need no loop over single numbers.
+//! Queries are taken in blocks of [`QUERY_BLOCK`], so that little above the diagonal is multiplied;
+//! sequences never see each other. A block's weights stand key by key, `[keys, queries]`: a register
+//! holds one key's weights of 16 queries, so softmaxes of short histories, which are most of them, fold
+//! no register, and only queries and not keys are turned around for a product.
 
 use crate::lanes::{Kernel, Lanes, dispatch};
 use crate::simd::LANES;
 use crate::workspace::Pass;
 use crate::{Dropout, Mat, matmul};
 
-/// Query rows taken at once.
+/// Queries taken at once; a multiple of [`LANES`].
 const QUERY_BLOCK: usize = 32;
 
 /// `softmax(Q Kᵀ / √head_dim) V` per head, below the diagonal.
@@ -25,19 +26,53 @@ pub struct CausalAttention {
     pub site: u32,
 }
 
+/// Queries `first..last` of a sequence; they look at keys `0..last`.
+#[derive(Debug, Clone, Copy)]
+struct QueryBlock {
+    first: usize,
+    last: usize,
+}
+
+impl QueryBlock {
+    /// The blocks of a sequence.
+    fn of(len: usize) -> impl Iterator<Item = Self> {
+        (0..len).step_by(QUERY_BLOCK).map(move |first| Self { first, last: len.min(first + QUERY_BLOCK) })
+    }
+
+    fn n_queries(self) -> usize {
+        self.last - self.first
+    }
+
+    /// Numbers from key to key: whole registers. Those of queries that do not exist mean nothing.
+    fn width(self) -> usize {
+        self.n_queries().next_multiple_of(LANES)
+    }
+
+    /// Numbers of the block's weights.
+    fn len(self) -> usize {
+        self.last * self.width()
+    }
+
+    /// Of each register of queries: its first query, and the keys that one of them sees.
+    #[inline(always)]
+    fn registers(self) -> impl Iterator<Item = (usize, usize)> {
+        (self.first..self.last).step_by(LANES).map(move |query| (query, self.last.min(query + LANES)))
+    }
+}
+
 impl CausalAttention {
     /// Numbers kept for the backward pass: the attention weights.
     #[must_use]
     pub fn saved_len(&self, offsets: &[u32]) -> usize {
-        let rows = offsets.windows(2).map(|w| (w[1] - w[0]) as usize);
-        self.n_heads * rows.map(|len| len * padded(len)).sum::<usize>()
+        let lengths = offsets.windows(2).map(|w| (w[1] - w[0]) as usize);
+        self.n_heads * lengths.flat_map(QueryBlock::of).map(QueryBlock::len).sum::<usize>()
     }
 
     /// Numbers of scratch of either pass.
     #[must_use]
     pub fn scratch_len(&self, offsets: &[u32]) -> usize {
         let longest = offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize;
-        2 * QUERY_BLOCK * padded(longest)
+        2 * QUERY_BLOCK * longest
     }
 
     /// Fills `out` `[n, d]` and the weights `saved` from `qkv` `[n, 3 d]`.
@@ -54,32 +89,29 @@ impl CausalAttention {
         let noise = self.noise(pass);
         let mut at = 0;
         for sequence in pass.sequences() {
-            let len = sequence.len();
-            let stride = padded(len);
             let tokens = &qkv[sequence.start * 3 * d..sequence.end * 3 * d];
-            for head in 0..self.n_heads {
-                let weights = &mut saved[at..at + len * stride];
-                for first in (0..len).step_by(QUERY_BLOCK) {
-                    let last = len.min(first + QUERY_BLOCK);
-                    let rows = last - first;
-                    let q = Mat::strided(&tokens[first * 3 * d + head * head_dim..], rows, head_dim, 3 * d);
-                    let k = Mat::strided(&tokens[d + head * head_dim..], last, head_dim, 3 * d);
-                    let v = Mat::strided(&tokens[2 * d + head * head_dim..], last, head_dim, 3 * d);
-                    let block = &mut weights[first * stride..last * stride];
-                    matmul(block, stride, false, q, k.t());
-                    dispatch(Softmax { block, stride, first, scale });
-                    let target = &mut out[(sequence.start + first) * d + head * head_dim..];
+            for column in (0..d).step_by(head_dim) {
+                for block in QueryBlock::of(sequence.len()) {
+                    let QueryBlock { first, last } = block;
+                    let (rows, width) = (block.n_queries(), block.width());
+                    let q = Mat::strided(&tokens[first * 3 * d + column..], rows, head_dim, 3 * d);
+                    let k = Mat::strided(&tokens[d + column..], last, head_dim, 3 * d);
+                    let v = Mat::strided(&tokens[2 * d + column..], last, head_dim, 3 * d);
+                    let weights = &mut saved[at..at + block.len()];
+                    matmul(weights, width, false, k, q.t());
+                    dispatch(Softmax { weights, block, scale });
                     let used: &[f32] = if let Some(key) = noise {
-                        let dropped = &mut scratch[..rows * stride];
-                        dropped.copy_from_slice(block);
-                        self.dropout.apply(key, (at + first * stride) as u32, dropped);
+                        let dropped = &mut scratch[..block.len()];
+                        dropped.copy_from_slice(weights);
+                        self.dropout.apply(key, at as u32, dropped);
                         dropped
                     } else {
-                        block
+                        weights
                     };
-                    matmul(target, d, false, Mat::strided(used, rows, last, stride), v);
+                    let target = &mut out[(sequence.start + first) * d + column..];
+                    matmul(target, d, false, Mat::strided(used, last, rows, width).t(), v);
+                    at += block.len();
                 }
-                at += len * stride;
             }
         }
     }
@@ -102,48 +134,38 @@ impl CausalAttention {
         d_qkv.fill(0.0);
         let mut at = 0;
         for sequence in pass.sequences() {
-            let len = sequence.len();
-            let stride = padded(len);
             let range = sequence.start * 3 * d..sequence.end * 3 * d;
             let (tokens, d_tokens) = (&qkv[range.clone()], &mut d_qkv[range]);
-            let (d_scores, dropped) = scratch.split_at_mut(QUERY_BLOCK * stride);
-            for head in 0..self.n_heads {
-                let weights = &saved[at..at + len * stride];
-                let column = head * head_dim;
-                for first in (0..len).step_by(QUERY_BLOCK) {
-                    let last = len.min(first + QUERY_BLOCK);
-                    let rows = last - first;
+            let (d_scores, dropped) = scratch.split_at_mut(QUERY_BLOCK * sequence.len());
+            for column in (0..d).step_by(head_dim) {
+                for block in QueryBlock::of(sequence.len()) {
+                    let QueryBlock { first, last } = block;
+                    let (rows, width) = (block.n_queries(), block.width());
                     let q = Mat::strided(&tokens[first * 3 * d + column..], rows, head_dim, 3 * d);
                     let k = Mat::strided(&tokens[d + column..], last, head_dim, 3 * d);
                     let v = Mat::strided(&tokens[2 * d + column..], last, head_dim, 3 * d);
                     let d_rows =
                         Mat::strided(&d_out[(sequence.start + first) * d + column..], rows, head_dim, d);
-                    let block = &weights[first * stride..last * stride];
-                    let d_scores = &mut d_scores[..rows * stride];
-                    matmul(d_scores, stride, false, d_rows, v.t());
+                    let weights = &saved[at..at + block.len()];
+                    let d_scores = &mut d_scores[..block.len()];
+                    matmul(d_scores, width, false, v, d_rows.t());
                     let used: &[f32] = if let Some(key) = noise {
-                        let dropped = &mut dropped[..rows * stride];
-                        let place = (at + first * stride) as u32;
-                        dropped.copy_from_slice(block);
-                        self.dropout.apply(key, place, dropped);
-                        self.dropout.apply(key, place, d_scores);
+                        let dropped = &mut dropped[..block.len()];
+                        dropped.copy_from_slice(weights);
+                        self.dropout.apply(key, at as u32, dropped);
+                        self.dropout.apply(key, at as u32, d_scores);
                         dropped
                     } else {
-                        block
+                        weights
                     };
-                    matmul(
-                        &mut d_tokens[2 * d + column..],
-                        3 * d,
-                        true,
-                        Mat::strided(used, rows, last, stride).t(),
-                        d_rows,
-                    );
-                    dispatch(SoftmaxBackward { p: block, d: d_scores, stride, first, scale });
-                    let ds = Mat::strided(d_scores, rows, last, stride);
-                    matmul(&mut d_tokens[first * 3 * d + column..], 3 * d, false, ds, k);
-                    matmul(&mut d_tokens[d + column..], 3 * d, true, ds.t(), q);
+                    let d_v = &mut d_tokens[2 * d + column..];
+                    matmul(d_v, 3 * d, true, Mat::strided(used, last, rows, width), d_rows);
+                    dispatch(SoftmaxBackward { p: weights, d: d_scores, block, scale });
+                    let ds = Mat::strided(d_scores, last, rows, width);
+                    matmul(&mut d_tokens[first * 3 * d + column..], 3 * d, false, ds.t(), k);
+                    matmul(&mut d_tokens[d + column..], 3 * d, true, ds, q);
+                    at += block.len();
                 }
-                at += len * stride;
             }
         }
     }
@@ -153,17 +175,11 @@ impl CausalAttention {
     }
 }
 
-/// Numbers from row to row of a sequence's weights: whole registers.
-fn padded(len: usize) -> usize {
-    len.next_multiple_of(LANES)
-}
-
-/// Softmax of `scale · row` over the columns up to the diagonal, zero above it, for the rows from `first`
-/// on. What stands above the diagonal before may be anything.
+/// Turns scores `[keys, width]` into the softmax of `scale · scores` over the keys that a query sees,
+/// zero for the others.
 struct Softmax<'a> {
-    block: &'a mut [f32],
-    stride: usize,
-    first: usize,
+    weights: &'a mut [f32],
+    block: QueryBlock,
     scale: f32,
 }
 
@@ -173,37 +189,44 @@ impl Kernel for Softmax<'_> {
     #[inline(always)]
     fn run<V: Lanes>(self) {
         let scale = V::splat(self.scale);
-        for (row, i) in self.block.chunks_exact_mut(self.stride).zip(self.first..) {
-            row[i + 1..].fill(f32::NEG_INFINITY);
-            let (seen, above) = row.split_at_mut(padded(i + 1));
-            let seen = seen.as_chunks_mut::<LANES>().0;
-            let mut top = V::splat(f32::NEG_INFINITY);
-            for x in &*seen {
+        let nothing = V::splat(f32::NEG_INFINITY);
+        let width = self.block.width() / LANES;
+        let weights = self.weights.as_chunks_mut::<LANES>().0;
+        for (register, (query, seen)) in self.block.registers().enumerate() {
+            let weights = &mut weights[register..];
+            let mut top = nothing;
+            for x in weights.iter().step_by(width).take(query + 1) {
                 top = V::load(x).max(top);
             }
-            let top = V::splat(top.greatest());
+            // From here on some queries do not see the key.
+            for (x, hidden) in weights.iter_mut().step_by(width).take(seen).skip(query + 1).zip(1..) {
+                let seen = nothing.first(hidden, V::load(x));
+                seen.store(x);
+                top = seen.max(top);
+            }
             let mut total = V::splat(0.0);
-            for x in &mut *seen {
+            for x in weights.iter_mut().step_by(width).take(seen) {
                 let e = V::load(x).sub(top).mul(scale).exp();
                 total = total.add(e);
                 e.store(x);
             }
-            let inverse = V::splat(1.0 / total.sum());
-            for x in seen {
+            // The greatest score alone adds 1.
+            let inverse = total.recip();
+            for x in weights.iter_mut().step_by(width).take(seen) {
                 V::load(x).mul(inverse).store(x);
             }
-            above.fill(0.0);
+            for x in weights.iter_mut().step_by(width).skip(seen) {
+                V::splat(0.0).store(x);
+            }
         }
     }
 }
 
-/// Turns `dP` into `scale · dS`, in place, for the rows from `first` on. What stands above the diagonal
-/// before may be anything; it becomes zero.
+/// Turns `dP` `[keys, width]` into `scale · dS`, in place.
 struct SoftmaxBackward<'a> {
     p: &'a [f32],
     d: &'a mut [f32],
-    stride: usize,
-    first: usize,
+    block: QueryBlock,
     scale: f32,
 }
 
@@ -212,19 +235,20 @@ impl Kernel for SoftmaxBackward<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        let rows = self.p.chunks_exact(self.stride).zip(self.d.chunks_exact_mut(self.stride));
-        for ((p, d), i) in rows.zip(self.first..) {
-            // Zero times anything that is left from before need not be zero.
-            d[i + 1..].fill(0.0);
-            let n = padded(i + 1);
-            let (p, d) = (p[..n].as_chunks::<LANES>().0, d[..n].as_chunks_mut::<LANES>().0);
+        let scale = V::splat(self.scale);
+        let width = self.block.width() / LANES;
+        let (p, d) = (self.p.as_chunks::<LANES>().0, self.d.as_chunks_mut::<LANES>().0);
+        for (register, (_, seen)) in self.block.registers().enumerate() {
+            let (p, d) = (&p[register..], &mut d[register..]);
             let mut along = V::splat(0.0);
-            for (p, d) in p.iter().zip(&*d) {
+            for (p, d) in p.iter().step_by(width).zip(d.iter().step_by(width)).take(seen) {
                 along = V::load(p).fma(V::load(d), along);
             }
-            let along = V::splat(along.sum());
-            for (p, d) in p.iter().zip(d) {
-                V::load(d).sub(along).mul(V::load(p)).mul(V::splat(self.scale)).store(d);
+            for (p, d) in p.iter().step_by(width).zip(d.iter_mut().step_by(width)).take(seen) {
+                V::load(d).sub(along).mul(V::load(p).mul(scale)).store(d);
+            }
+            for d in d.iter_mut().step_by(width).skip(seen) {
+                V::splat(0.0).store(d);
             }
         }
     }
@@ -238,6 +262,11 @@ mod tests {
     use crate::Noise;
     use crate::testing::*;
 
+    /// Numbers of the blocks before the one that begins at query `first`.
+    fn before(first: usize) -> usize {
+        QueryBlock::of(first).map(QueryBlock::len).sum()
+    }
+
     /// `mask` multiplies the weights, in the order of `saved`.
     fn reference(a: &CausalAttention, offsets: &[u32], qkv: &[f64], mask: &[f64]) -> Vec<f64> {
         let (d, head_dim) = (a.d, a.d / a.n_heads);
@@ -245,12 +274,12 @@ mod tests {
         let mut at = 0;
         for w in offsets.windows(2) {
             let (start, len) = (w[0] as usize, (w[1] - w[0]) as usize);
-            let stride = padded(len);
             for head in 0..a.n_heads {
                 let x = |t: usize, part: usize, i: usize| {
                     qkv[(start + t) * 3 * d + part * d + head * head_dim + i]
                 };
-                for i in 0..len {
+                for (block, i) in QueryBlock::of(len).flat_map(|b| (b.first..b.last).map(move |i| (b, i))) {
+                    let place = |j: usize| at + before(block.first) + j * block.width() + i - block.first;
                     let scores: Vec<f64> = (0..=i)
                         .map(|j| {
                             (0..head_dim).map(|c| x(i, 0, c) * x(j, 1, c)).sum::<f64>()
@@ -261,11 +290,11 @@ mod tests {
                     let total: f64 = scores.iter().map(|s| (s - top).exp()).sum();
                     for c in 0..head_dim {
                         out[(start + i) * d + head * head_dim + c] = (0..=i)
-                            .map(|j| (scores[j] - top).exp() / total * mask[at + i * stride + j] * x(j, 2, c))
+                            .map(|j| (scores[j] - top).exp() / total * mask[place(j)] * x(j, 2, c))
                             .sum();
                     }
                 }
-                at += len * stride;
+                at += QueryBlock::of(len).map(QueryBlock::len).sum::<usize>();
             }
         }
         out

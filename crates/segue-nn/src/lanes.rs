@@ -28,9 +28,9 @@ pub(crate) trait Lanes: Copy {
     fn recip(self) -> Self;
     /// The sum, halves first.
     fn sum(self) -> f32;
-    /// The greatest lane.
-    fn greatest(self) -> f32;
 
+    /// The first `n` lanes, and `other` in those after them.
+    fn first(self, n: usize, other: Self) -> Self;
     /// `x` where a half draw is at least `threshold`, else 0: for the low halves of
     /// `mix32(counter + lane)` and for the high ones.
     fn unless_below(counter: u32, threshold: u32, x: Self) -> [Self; 2];
@@ -167,8 +167,11 @@ impl Lanes for [f32; LANES] {
     }
 
     #[inline(always)]
-    fn greatest(self) -> f32 {
-        simd::fold_max(self)
+    fn first(mut self, n: usize, other: Self) -> Self {
+        for i in 0..LANES {
+            self[i] = if i < n { self[i] } else { other[i] };
+        }
+        self
     }
 
     #[inline(always)]
@@ -190,9 +193,9 @@ mod wide {
         __m512, _CMP_LT_OQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _mm512_add_epi32, _mm512_add_ps,
         _mm512_and_si512, _mm512_cmp_ps_mask, _mm512_cmpge_epu32_mask, _mm512_fmadd_ps, _mm512_fnmadd_ps,
         _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps,
-        _mm512_mullo_epi32, _mm512_rcp14_ps, _mm512_reduce_add_ps, _mm512_reduce_max_ps,
-        _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set_epi32, _mm512_set1_epi32, _mm512_set1_ps,
-        _mm512_setzero_ps, _mm512_srli_epi32, _mm512_storeu_ps, _mm512_sub_ps, _mm512_xor_si512,
+        _mm512_mullo_epi32, _mm512_rcp14_ps, _mm512_reduce_add_ps, _mm512_roundscale_ps, _mm512_scalef_ps,
+        _mm512_set_epi32, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_srli_epi32,
+        _mm512_storeu_ps, _mm512_sub_ps, _mm512_xor_si512,
     };
 
     use super::{LANES, Lanes};
@@ -286,8 +289,9 @@ mod wide {
         }
 
         #[inline(always)]
-        fn greatest(self) -> f32 {
-            unsafe { _mm512_reduce_max_ps(self.0) }
+        fn first(self, n: usize, other: Self) -> Self {
+            let mask = (1_u32 << n.min(LANES)).wrapping_sub(1) as u16;
+            Self(unsafe { _mm512_mask_blend_ps(mask, other.0, self.0) })
         }
 
         /// The steps of [`mix32`](crate::random::mix32).
@@ -336,8 +340,10 @@ mod tests {
                 at_least_1.recip(),
                 a.sigmoid(),
                 V::splat(a.sum()),
-                V::splat(a.greatest()),
                 V::load_part(&self.0[..5], 3.0),
+                a.first(0, b),
+                a.first(7, b),
+                a.first(LANES, b),
                 V::unless_below(self.0[0].to_bits(), 30_000, b)[0],
                 V::unless_below(self.0[0].to_bits(), 30_000, b)[1],
             ];
@@ -379,15 +385,7 @@ mod tests {
         }
         a[3] = f32::NAN;
         assert!(exp(&a)[3].is_nan());
-        // Not a number is passed over by the greatest.
-        struct Max([f32; LANES]);
-        impl Kernel for Max {
-            type Out = f32;
-            #[inline(always)]
-            fn run<V: Lanes>(self) -> f32 {
-                V::load(&self.0).max(V::splat(f32::NEG_INFINITY)).greatest()
-            }
-        }
-        assert_eq!(dispatch(Max(a)), 1e30);
+        // Not a number is passed over by the greater one.
+        assert_eq!(dispatch(Check(&a, &[2.0; LANES]))[4][3], 2.0);
     }
 }

@@ -74,22 +74,26 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        // A row of whole registers needs no last part in its loops.
-        if self.gain.len().is_multiple_of(LANES) { self.rows::<V, true>() } else { self.rows::<V, false>() }
+        match self.gain.len() {
+            64 => self.rows::<V, 4>(),
+            128 => self.rows::<V, 8>(),
+            _ => self.rows::<V, 0>(),
+        }
     }
 }
 
 impl Forward<'_> {
     #[inline(always)]
-    fn rows<V: Lanes, const WHOLE: bool>(self) {
-        let d = self.gain.len();
+    fn rows<V: Lanes, const N: usize>(self) {
+        let d = size::<N>(self.gain.len());
         let bias = self.bias.unwrap_or_default();
         for (x, y) in self.x.chunks_exact(d).zip(self.y.chunks_exact_mut(d)) {
-            let (mean, inverse) = moments::<V, WHOLE>(x, self.bias.is_some());
-            for at in (0..d).step_by(LANES) {
-                let unit = part::<V, WHOLE>(x, at, mean).sub(V::splat(mean)).mul(V::splat(inverse));
-                let offset = if bias.is_empty() { V::splat(0.0) } else { part::<V, WHOLE>(bias, at, 0.0) };
-                keep::<V, WHOLE>(unit.fma(part::<V, WHOLE>(self.gain, at, 0.0), offset), y, at);
+            let (mean, inverse) = moments::<V, N>(x, self.bias.is_some());
+            for at in 0..registers::<N>(d) {
+                let at = at * LANES;
+                let unit = part::<V, N>(x, at, mean).sub(V::splat(mean)).mul(V::splat(inverse));
+                let offset = if bias.is_empty() { V::splat(0.0) } else { part::<V, N>(bias, at, 0.0) };
+                keep::<V, N>(unit.fma(part::<V, N>(self.gain, at, 0.0), offset), y, at);
             }
         }
     }
@@ -109,38 +113,43 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        // A row of whole registers needs no last part in its loops.
-        if self.gain.len().is_multiple_of(LANES) { self.rows::<V, true>() } else { self.rows::<V, false>() }
+        match self.gain.len() {
+            64 => self.rows::<V, 4>(),
+            128 => self.rows::<V, 8>(),
+            _ => self.rows::<V, 0>(),
+        }
     }
 }
 
 impl Backward<'_> {
     #[inline(always)]
-    fn rows<V: Lanes, const WHOLE: bool>(self) {
-        let d = self.gain.len();
+    fn rows<V: Lanes, const N: usize>(self) {
+        let d = size::<N>(self.gain.len());
         let n = d as f32;
         let rows = self.x.chunks_exact(d).zip(self.dy.chunks_exact(d)).zip(self.dx.chunks_exact_mut(d));
         for ((x, dy), dx) in rows {
-            let (mean, inverse) = moments::<V, WHOLE>(x, self.centred);
+            let (mean, inverse) = moments::<V, N>(x, self.centred);
             let (mean, scale) = (V::splat(mean), V::splat(inverse));
             let (mut along, mut total) = (V::splat(0.0), V::splat(0.0));
-            for at in (0..d).step_by(LANES) {
-                let unit = part::<V, WHOLE>(x, at, 0.0).sub(mean).mul(scale);
-                let dy = part::<V, WHOLE>(dy, at, 0.0);
-                let g = dy.mul(part::<V, WHOLE>(self.gain, at, 0.0));
-                keep::<V, WHOLE>(dy.fma(unit, part::<V, WHOLE>(self.d_gain, at, 0.0)), self.d_gain, at);
+            for at in 0..registers::<N>(d) {
+                let at = at * LANES;
+                let unit = part::<V, N>(x, at, 0.0).sub(mean).mul(scale);
+                let dy = part::<V, N>(dy, at, 0.0);
+                let g = dy.mul(part::<V, N>(self.gain, at, 0.0));
+                keep::<V, N>(dy.fma(unit, part::<V, N>(self.d_gain, at, 0.0)), self.d_gain, at);
                 along = g.fma(unit, along);
                 total = total.add(g);
             }
             let along = V::splat(along.sum() / n);
             let total = V::splat(if self.centred { total.sum() / n } else { 0.0 });
-            for at in (0..d).step_by(LANES) {
-                let unit = part::<V, WHOLE>(x, at, 0.0).sub(mean).mul(scale);
-                let g = part::<V, WHOLE>(dy, at, 0.0)
-                    .mul(part::<V, WHOLE>(self.gain, at, 0.0))
+            for at in 0..registers::<N>(d) {
+                let at = at * LANES;
+                let unit = part::<V, N>(x, at, 0.0).sub(mean).mul(scale);
+                let g = part::<V, N>(dy, at, 0.0)
+                    .mul(part::<V, N>(self.gain, at, 0.0))
                     .sub(total)
                     .sub(unit.mul(along));
-                keep::<V, WHOLE>(g.fma(scale, part::<V, WHOLE>(dx, at, 0.0)), dx, at);
+                keep::<V, N>(g.fma(scale, part::<V, N>(dx, at, 0.0)), dx, at);
             }
         }
     }
@@ -148,43 +157,57 @@ impl Backward<'_> {
 
 /// The mean (0 for RMSNorm) and one over the standard deviation of a row.
 #[inline(always)]
-fn moments<V: Lanes, const WHOLE: bool>(x: &[f32], centred: bool) -> (f32, f32) {
+fn moments<V: Lanes, const N: usize>(x: &[f32], centred: bool) -> (f32, f32) {
     let n = x.len() as f32;
     let mut mean = 0.0;
     if centred {
         let mut sums = V::splat(0.0);
-        for at in (0..x.len()).step_by(LANES) {
-            sums = sums.add(part::<V, WHOLE>(x, at, 0.0));
+        for at in 0..registers::<N>(x.len()) {
+            let at = at * LANES;
+            sums = sums.add(part::<V, N>(x, at, 0.0));
         }
         mean = sums.sum() / n;
     }
     let mut squares = V::splat(0.0);
-    for at in (0..x.len()).step_by(LANES) {
+    for at in 0..registers::<N>(x.len()) {
+        let at = at * LANES;
         // What is filled up differs from the mean by nothing.
-        let off = part::<V, WHOLE>(x, at, mean).sub(V::splat(mean));
+        let off = part::<V, N>(x, at, mean).sub(V::splat(mean));
         squares = off.fma(off, squares);
     }
     (mean, 1.0 / (squares.sum() / n + EPSILON).sqrt())
 }
 
+/// `d`, which is `N` whole registers, if `N` is given: then loops over a row are unrolled.
+#[inline(always)]
+fn size<const N: usize>(d: usize) -> usize {
+    if N > 0 { N * LANES } else { d }
+}
+
+/// Registers of a row, the last one perhaps in part.
+#[inline(always)]
+fn registers<const N: usize>(d: usize) -> usize {
+    if N > 0 { N } else { d.div_ceil(LANES) }
+}
+
 /// Numbers from `at` on, `fill` after the last.
 #[inline(always)]
-fn part<V: Lanes, const WHOLE: bool>(x: &[f32], at: usize, fill: f32) -> V {
+fn part<V: Lanes, const N: usize>(x: &[f32], at: usize, fill: f32) -> V {
     let x = &x[at..];
     match x.first_chunk::<LANES>() {
         Some(whole) => V::load(whole),
-        None if WHOLE => unreachable!("a row of whole registers"),
+        None if N > 0 => unreachable!("a row of whole registers"),
         None => V::load_part(x, fill),
     }
 }
 
 /// Stores numbers from `at` on, as many as there are.
 #[inline(always)]
-fn keep<V: Lanes, const WHOLE: bool>(lanes: V, x: &mut [f32], at: usize) {
+fn keep<V: Lanes, const N: usize>(lanes: V, x: &mut [f32], at: usize) {
     let x = &mut x[at..];
     match x.first_chunk_mut::<LANES>() {
         Some(whole) => lanes.store(whole),
-        None if WHOLE => unreachable!("a row of whole registers"),
+        None if N > 0 => unreachable!("a row of whole registers"),
         None => lanes.store_part(x),
     }
 }

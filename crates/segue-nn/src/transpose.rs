@@ -13,59 +13,57 @@ pub fn transpose(x: &[f32], x_stride: usize, rows: usize, cols: usize, y: &mut [
     check_size(y.len(), cols, rows, y_stride);
     #[cfg(target_arch = "x86_64")]
     if Isa::here() == Isa::Avx512 {
-        // Whole blocks of 16 x 16, then what is left.
-        let (whole_rows, whole_cols) = (rows & !15, cols & !15);
-        for i in (0..whole_rows).step_by(16) {
-            for j in (0..whole_cols).step_by(16) {
-                // SAFETY: the machine has AVX-512F. Rows `i..i + 16` and columns `j..j + 16` lie within
-                // `[rows, cols]`, so both blocks lie in their slices, as checked above.
+        for i in (0..rows).step_by(16) {
+            for j in (0..cols).step_by(16) {
+                let (block_rows, block_cols) = (16.min(rows - i), 16.min(cols - j));
+                // SAFETY: the machine has AVX-512F. Rows `i..i + block_rows` and columns
+                // `j..j + block_cols` lie within `[rows, cols]`, so both blocks lie in their slices, as
+                // checked above.
                 unsafe {
-                    avx512_transpose_16(
-                        x.as_ptr().add(i * x_stride + j),
-                        x_stride,
-                        y.as_mut_ptr().add(j * y_stride + i),
-                        y_stride,
-                    );
+                    let from = x.as_ptr().add(i * x_stride + j);
+                    let to = y.as_mut_ptr().add(j * y_stride + i);
+                    avx512_transpose_block(from, x_stride, block_rows, block_cols, to, y_stride);
                 }
             }
         }
-        plain_transpose(x, x_stride, whole_rows..rows, 0..cols, y, y_stride);
-        return plain_transpose(x, x_stride, 0..whole_rows, whole_cols..cols, y, y_stride);
+        return;
     }
-    plain_transpose(x, x_stride, 0..rows, 0..cols, y, y_stride);
-}
-
-fn plain_transpose(
-    x: &[f32],
-    x_stride: usize,
-    rows: std::ops::Range<usize>,
-    cols: std::ops::Range<usize>,
-    y: &mut [f32],
-    y_stride: usize,
-) {
-    for i in rows {
-        for j in cols.clone() {
+    for i in 0..rows {
+        for j in 0..cols {
             y[j * y_stride + i] = x[i * x_stride + j];
         }
     }
 }
 
-/// Transposes a block of 16 rows of 16 numbers: pairs, quads, then quarters of registers change places.
+/// Transposes a block of at most 16 rows of at most 16 numbers: pairs, quads, then quarters of registers
+/// change places.
 ///
 /// # Safety
-/// The machine has AVX-512F; 16 rows of 16 numbers can be read from `x` and written to `y`.
+/// The machine has AVX-512F; `rows` rows of `cols` numbers can be read from `x`, and `cols` rows of
+/// `rows` numbers written to `y`.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn avx512_transpose_16(x: *const f32, x_stride: usize, y: *mut f32, y_stride: usize) {
+unsafe fn avx512_transpose_block(
+    x: *const f32,
+    x_stride: usize,
+    rows: usize,
+    cols: usize,
+    y: *mut f32,
+    y_stride: usize,
+) {
     use std::arch::x86_64::{
-        __m512, _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4,
-        _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+        __m512, _mm512_castpd_ps, _mm512_castps_pd, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+        _mm512_setzero_ps, _mm512_shuffle_f32x4, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
+        _mm512_unpacklo_ps,
     };
     let mut r: [__m512; 16] = [_mm512_setzero_ps(); 16];
+    let (row_mask, column_mask) = (0xFFFF_u16 >> (16 - rows), 0xFFFF_u16 >> (16 - cols));
     // Plain loops: a closure would not be inlined into code that has more features than its caller.
     for i in 0..16 {
-        // SAFETY: row `i` of the block.
-        r[i] = unsafe { _mm512_loadu_ps(x.add(i * x_stride)) };
+        if i < rows {
+            // SAFETY: row `i` of the block.
+            r[i] = unsafe { _mm512_maskz_loadu_ps(column_mask, x.add(i * x_stride)) };
+        }
     }
     // After this, register `4 i + j` holds, in quarter `q`, column `4 q + j` of rows `4 i..4 i + 4`.
     for quad in 0..4 {
@@ -92,8 +90,10 @@ unsafe fn avx512_transpose_16(x: *const f32, x_stride: usize, y: *mut f32, y_str
             _mm512_shuffle_f32x4::<0b11_01_11_01>(odd, odd_2),
         ];
         for q in 0..4 {
-            // SAFETY: row `4 q + j` of the target.
-            unsafe { _mm512_storeu_ps(y.add((4 * q + j) * y_stride), columns[q]) };
+            if 4 * q + j < cols {
+                // SAFETY: row `4 q + j` of the target.
+                unsafe { _mm512_mask_storeu_ps(y.add((4 * q + j) * y_stride), row_mask, columns[q]) };
+            }
         }
     }
 }
