@@ -405,6 +405,16 @@ fn damaged(parts: &ModelParts, name: &str, damage: u32) -> ModelParts {
         values
     }
     let mut tensors: Tensors = parts.tensors.clone();
+    if let Ok((values, [rows, cols])) = tensors.take_shaped::<f32, 2>(name) {
+        if damage != 0 {
+            let values = change(values, damage, [f32::NAN, f32::MAX]);
+            // One number more or less has no matrix.
+            let shape = if values.len() == rows * cols { vec![rows, cols] } else { vec![values.len()] };
+            tensors = tensors.with_shape(name, &shape, &values);
+        }
+        return ModelParts { tensors, ..parts.clone() };
+    }
+    let mut tensors = parts.tensors.clone();
     if let Ok(values) = tensors.take::<f32>(name) {
         if damage != 0 {
             tensors = tensors.with(name, &change(values, damage, [f32::NAN, f32::MAX]));
