@@ -17,6 +17,10 @@ pub const CO_LISTEN_TOP: usize = 50;
 const PLAYS_PER_PASS: u64 = 16 << 20;
 /// Items counted by one task.
 const ITEMS_PER_TASK: usize = 64;
+/// Places whose surroundings are fetched together, so that their cache misses overlap.
+const PLACES_AT_ONCE: usize = 16;
+/// Most plays in reach of a place, its own included.
+const WINDOW_PLAYS: usize = 2 * CO_LISTEN_WINDOW + 1;
 /// Candidates for a list before it is cut to [`CO_LISTEN_TOP`] again.
 const CANDIDATES: usize = 1_024;
 
@@ -61,6 +65,8 @@ fn top_within(plays: Sequences<'_>, earlier: Option<&Earlier<'_>>, plays_per_pas
         plays.item.iter().for_each(|&item| n_plays[item as usize] += u64::from(is_counted[item as usize]));
     }
     let (mut offsets, mut item, mut count) = (vec![0_u64], Vec::new(), Vec::new());
+    // One list for all passes: fresh pages would have to be cleared first.
+    let mut listed: Vec<Place> = Vec::new();
     let mut from = 0;
     while from < n_items {
         let (mut to, mut n) = (from, 0_u64);
@@ -70,7 +76,8 @@ fn top_within(plays: Sequences<'_>, earlier: Option<&Earlier<'_>>, plays_per_pas
             starts.push(n as usize);
             to += 1;
         }
-        let places = places(&plays, from..to, &is_counted, &starts);
+        list(&plays, from..to, &is_counted, &starts, &mut listed);
+        let places = &listed;
         let tasks: Vec<(Vec<u32>, Vec<u64>)> = (0..(to - from).div_ceil(ITEMS_PER_TASK))
             .into_par_iter()
             .map_init(
@@ -128,14 +135,16 @@ fn counted(plays: Sequences<'_>, earlier: Option<&Earlier<'_>>) -> Vec<bool> {
     counted
 }
 
-/// The places of the items of a range, item after item, each in the order of the plays.
-fn places(
+/// Lists the places of the items of a range, item after item, each in the order of the plays.
+fn list(
     plays: &Sequences<'_>,
     items: std::ops::Range<usize>,
     is_counted: &[bool],
     starts: &[usize],
-) -> Vec<Place> {
-    let mut places = vec![Place::default(); starts[starts.len() - 1]];
+    places: &mut Vec<Place>,
+) {
+    // Every place up to there is written below.
+    places.resize(starts[starts.len() - 1], Place::default());
     let mut next = starts.to_vec();
     for user in 0..plays.n_users() {
         let s = plays.user(user);
@@ -155,7 +164,6 @@ fn places(
             from += session.len();
         }
     }
-    places
 }
 
 /// Counts the neighbours of one item after the other.
@@ -183,13 +191,24 @@ impl Counter {
     /// The nearest neighbours of `item`, nearest first: `count << 32 | !neighbour`.
     fn top(&mut self, items: &[u32], item: u32, places: &[Place]) -> &[u64] {
         let mut n_met = 0;
-        for place in places {
-            for &other in &items[place.window()] {
-                let n = &mut self.counts[other as usize];
-                // A slot is written each time and taken only by what is new: no branch to miss.
-                self.met[n_met] = other;
-                n_met += usize::from(*n == 0);
-                *n = n.saturating_add(1);
+        let mut near = [[0; WINDOW_PLAYS]; PLACES_AT_ONCE];
+        for places in places.chunks(PLACES_AT_ONCE) {
+            for (near, place) in near.iter_mut().zip(places) {
+                let window = place.window();
+                // A copy of fixed length needs no branch; what is beyond the window is not read.
+                match items.get(window.start..window.start + WINDOW_PLAYS) {
+                    Some(plays) => near.copy_from_slice(plays),
+                    None => near[..window.len()].copy_from_slice(&items[window]),
+                }
+            }
+            for (near, place) in near.iter().zip(places) {
+                for &other in &near[..place.window().len()] {
+                    let n = &mut self.counts[other as usize];
+                    // A slot is written each time and taken only by what is new: no branch to miss.
+                    self.met[n_met] = other;
+                    n_met += usize::from(*n == 0);
+                    *n = n.saturating_add(1);
+                }
             }
         }
         self.best.clear();
