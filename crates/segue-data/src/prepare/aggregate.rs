@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::resolve::Resolved;
-use super::write::{self, Files, InteractionFiles, map};
+use super::write::{self, Files, InteractionFiles, StatFiles, map};
 use crate::aggregates::co_listens;
 use crate::error::DataError;
 use crate::progress::Progress;
@@ -13,7 +13,7 @@ use crate::snapshot::column::Column;
 use crate::snapshot::tables::{self, Earlier};
 
 /// Users whose interactions are held at once.
-const USERS_AT_ONCE: usize = 4_096;
+const USERS_AT_ONCE: usize = 2_048;
 
 /// Writes interactions, item statistics, plays by market and co-listens. Returns the statistics
 /// and the names of the markets with plays.
@@ -45,12 +45,16 @@ pub(super) fn write(
     let mut interactions = InteractionFiles::create(dir)?;
     for from in (0..plays.n_users()).step_by(USERS_AT_ONCE) {
         let users = from..(from + USERS_AT_ONCE).min(plays.n_users());
-        interactions.push(&tables::interactions(plays, listened, earlier, users))?;
+        for part in tables::interactions(plays, listened, earlier, users) {
+            interactions.push(&part)?;
+        }
     }
     interactions.finish(dir, files)?;
     progress.advance(1);
-    let (stats, markets) = tables::by_item(plays, listened, &resolved.markets, &resolved.market_of, earlier)?;
-    write::stats(dir, &stats, files)?;
+    let mut stats = StatFiles::create(dir)?;
+    let (names, market_of) = (&resolved.markets, &resolved.market_of);
+    let (summed, markets) = tables::by_item(plays, listened, names, market_of, earlier, Some(&mut stats))?;
+    let stats = stats.finish(dir, summed.offsets, files)?;
     write::markets(dir, &markets, files)?;
     progress.advance(1);
     write::co_listens(dir, &co_listens::top(plays, earlier), files)?;

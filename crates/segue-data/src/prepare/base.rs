@@ -4,9 +4,15 @@
 //! read: the events accepted and the counts up to then. By that time all training rows of
 //! requests up to C are final, since impressions and outcomes count only if they became known
 //! within 24 h. The next run takes plays and states up to C from the snapshot and reads only later
-//! days, so an increment folds three days of events, however long the log is. Sums per day up to C
-//! are taken from its tables; listeners without later events are copied; files that no later event
-//! can change are shared by hard link.
+//! days: three of them, however long the log is.
+//!
+//! Tables that look at nothing but plays hold longer: through the last day up to which the log is
+//! still what it was, usually the last day of the snapshot. Sums are taken from them and the new
+//! day's plays added; a listener to whom nothing happened since is copied, training rows included,
+//! without being folded. Files that no later event can change are shared by hard link: events and
+//! states (`snapshot/states.rs`), fingerprints, training rows, and the catalogue where it is the
+//! same. What still grows with the log is a sequential copy of plays and tables, and co-listens:
+//! those of an item played on the new day are counted over all its plays.
 //!
 //! What cannot be continued is rebuilt: a change in the log up to C, in the facts of an item met
 //! before, in versions or settings, or in what training rows are made from.
@@ -24,19 +30,19 @@ use super::scan::Rejects;
 use super::write::{Files, folder, map, write_column};
 use crate::codec::Put;
 use crate::error::DataError;
-use crate::examples::ExamplesFrom;
+use crate::examples::{Examples, ExamplesFrom};
 use crate::log::PartInfo;
-use crate::snapshot::Snapshot;
 use crate::snapshot::by_user::{ByUser, ByUserPart, ByUserWriter, Cursor};
 use crate::snapshot::column::Column;
 use crate::snapshot::states::{self, Kept, StateCursor};
 use crate::snapshot::tables::{Earlier, NO_ROW};
+use crate::snapshot::{Snapshot, example_files};
 
 /// Days between the checkpoint and the last day of the log.
 pub(crate) const OPEN_DAYS: i32 = 2;
 
 /// Days whose fingerprints of accepted events share a file.
-const BLOCK_DAYS: i32 = 32;
+const BLOCK_DAYS: i32 = 16;
 
 /// The block of days that a day belongs to.
 pub(crate) fn block_of(day: Day) -> i32 {
@@ -65,9 +71,13 @@ pub(crate) struct Meta {
     pub(crate) day: Day,
     /// Hash of the parts up to C.
     pub(crate) parts_xxh3: String,
+    /// Hash of the parts of tables without days.
+    pub(crate) catalogue_xxh3: String,
     pub(crate) rejects: BTreeMap<segue_types::RejectReason, u64>,
     pub(crate) n_feedback: u64,
     pub(crate) n_impressions: u64,
+    /// Hash of the parts up to each later day that the run read.
+    pub(crate) open_xxh3: BTreeMap<Day, String>,
     /// Rows of log up to C by table.
     pub(crate) rows: BTreeMap<String, u64>,
     pub(crate) examples_from: ExamplesFrom,
@@ -82,6 +92,9 @@ pub(crate) struct Meta {
 pub(crate) struct Base {
     pub(crate) snapshot: Snapshot,
     pub(crate) meta: Meta,
+    /// The last day, C or later, up to which this log is still the one the base was made from.
+    /// Tables hold through it; states and training rows only through C.
+    pub(crate) same_through: Day,
     /// Fingerprints of the events accepted through the checkpoint, by block of days.
     seen: BTreeMap<i32, ByUser>,
     facts: Column<u64>,
@@ -92,12 +105,21 @@ pub(crate) struct Base {
 pub(crate) struct BaseUser<'a> {
     /// Row in the base.
     pub(crate) row: u32,
-    /// The state at the checkpoint, in parts.
+    /// The state and the events since.
     pub(crate) kept: Kept<'a>,
     /// Fingerprints of the events accepted until then, 8 bytes each.
     pub(crate) seen: Vec<&'a [u8]>,
     /// Those of them in blocks that are not over.
     pub(crate) open_seen: Vec<(i32, &'a [u8])>,
+}
+
+/// Training rows of listeners to whom nothing happened since.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    /// The first moment after the base's last day.
+    pub(crate) until: i64,
+    /// Rows that are not final, by day; ascending by user, in rows of this run.
+    pub(crate) days: Vec<Examples>,
 }
 
 /// Per item a hash of everything folds may know of it: its validity rows in order.
@@ -164,6 +186,8 @@ impl Base {
         if !usable {
             return None;
         }
+        let is_same = |day: &&Day| meta.open_xxh3.get(*day) == Some(&parts_hash(parts, **day));
+        let same_through = meta.open_xxh3.keys().take_while(is_same).last().copied().unwrap_or(meta.day);
         let blocks = snapshot.manifest().files.keys().filter_map(|name| Some((block_of_name(name)?, name)));
         let seen = blocks.map(|(block, name)| Some((block, ByUser::open(&dir.join(name)).ok()?)));
         let base = Self {
@@ -171,14 +195,39 @@ impl Base {
             facts: map(dir, "checkpoint/facts.u64").ok()?,
             snapshot,
             meta,
+            same_through,
         };
         (base.facts.len() == base.snapshot.n_items() as usize).then_some(base)
+    }
+
+    /// Whether this run has the items and users of the base and no others.
+    pub(crate) fn has_same_rows(&self, resolved: &Resolved) -> bool {
+        *resolved.item_keys == *self.snapshot.item_keys() && *resolved.user_keys == *self.snapshot.user_keys
     }
 
     /// Whether a file holds training rows that are final.
     pub(crate) fn has_final_examples(&self, name: &str) -> bool {
         let day = name.strip_prefix("examples/day=").and_then(|n| n.strip_suffix(".parquet"));
         day.and_then(Day::from_iso).is_some_and(|day| day <= self.meta.day)
+    }
+
+    /// What holds for listeners without events after the base's last day. `None` if that day is no
+    /// longer what it was.
+    pub(crate) fn carried(&self, home: &Path, resolved: &Resolved) -> Result<Option<Carried>, DataError> {
+        let last = self.meta.open_xxh3.keys().next_back().copied();
+        let Some(last) = last.filter(|&day| day == self.same_through) else { return Ok(None) };
+        let dir = home.join("snapshots").join(self.snapshot.id());
+        let manifest = self.snapshot.manifest();
+        let open = manifest
+            .files
+            .keys()
+            .filter(|name| name.starts_with("examples/") && !self.has_final_examples(name));
+        let days = open.map(|name| {
+            let (users, items) = (&resolved.user_keys, &resolved.item_keys);
+            example_files::load(&dir, [name].into_iter(), &manifest.feature_names, users, items)
+        });
+        let until = Day(last.0.saturating_add(1)).start().0;
+        Ok(Some(Carried { until, days: days.collect::<Result<_, _>>()? }))
     }
 
     /// Whether nothing is added to a file of the base: it holds for this run, too.
@@ -188,7 +237,7 @@ impl Base {
             return is_block_over(block, before);
         }
         if let Some(day) = states::day_of_name(name) {
-            return day <= before && day >= states::first_kept_day(closed);
+            return day <= self.same_through && day >= states::first_kept_day(closed);
         }
         let is_class = |&class: &u32| name == states::class_name(class);
         (0..states::N_CLASSES)
@@ -209,7 +258,7 @@ impl Base {
     pub(crate) fn from(&self, bucket: u32, first: UserKey) -> BaseCursor<'_> {
         BaseCursor {
             base: self,
-            states: self.snapshot.states.from(bucket, first, self.meta.day),
+            states: self.snapshot.states.from(bucket, first, Day(i32::MAX)),
             seen: self.seen.iter().map(|(&block, file)| (block, file.from(first))).collect(),
         }
     }
@@ -220,7 +269,7 @@ impl Base {
         resolved.user_keys.iter().map(row).collect()
     }
 
-    /// What holds through the checkpoint, in terms of this run.
+    /// What holds through [`same_through`](Self::same_through), in terms of this run.
     pub(crate) fn tables<'a>(
         &'a self,
         resolved: &Resolved,
@@ -247,7 +296,7 @@ impl Base {
             item_of,
             item_before,
             user_before,
-            through: self.meta.day,
+            through: self.same_through,
         }
     }
 

@@ -8,10 +8,10 @@ use std::hash::BuildHasherDefault;
 
 use segue_types::{Action, Day, EventKey, ItemKey, RejectReason, TimestampMs, UserKey};
 
-use super::base::{Base, BaseCursor, BaseUser, CheckpointPart, block_of};
+use super::base::{Base, BaseCursor, BaseUser, Carried, CheckpointPart, block_of};
 use super::record::{FEEDBACK, IMPRESSION, NONE, PLAY, Record};
 use super::resolve::Resolved;
-use super::scan::{BucketInput, CandidateSeen, Rejects};
+use super::scan::{BucketInput, CandidateSeen, Rejects, SlateSeen};
 use crate::catalogue::ItemFacts;
 use crate::enrich::{Enriched, Enricher, What};
 use crate::error::DataError;
@@ -42,6 +42,10 @@ pub(crate) struct BucketPlan<'a> {
     pub(crate) base_items: &'a [u32],
     /// Requests on this day or before are in the base already.
     pub(crate) base_day: Day,
+    /// What holds for listeners without events after the base's last day.
+    pub(crate) carried: Option<&'a Carried>,
+    /// The base has files of events through this day.
+    pub(crate) events_through: Day,
     /// The last day that is closed, the checkpoint's.
     pub(crate) closed: Day,
 }
@@ -133,6 +137,17 @@ impl ExampleRows {
 }
 
 impl BucketOutput {
+    /// Counts an accepted event.
+    fn count(&mut self, kind: u8, is_closed: bool) {
+        let (all, closed) = match kind {
+            PLAY => return,
+            FEEDBACK => (&mut self.n_feedback, &mut self.checkpoint.n_feedback),
+            _ => (&mut self.n_impressions, &mut self.checkpoint.n_impressions),
+        };
+        *all += 1;
+        *closed += u64::from(is_closed);
+    }
+
     /// Forgets a bucket and keeps the memory for the next.
     fn clear(&mut self) {
         self.plays.clear();
@@ -201,11 +216,7 @@ pub(crate) fn run(
         let slates = of_user(&slates[..], user, |s| s.user);
         let candidates = of_user(&candidates[..], user, |c| c.user);
         let base = base.as_mut().and_then(|base: &mut BaseCursor<'_>| base.user(resolved.user_key(user)));
-        let composed_at = |slate: u64| {
-            let at = slates.binary_search_by_key(&slate, |s| s.slate).ok()?;
-            Some(slates[at].composed_at)
-        };
-        listener(plan, user, base, records, &composed_at, candidates, &mut scratch, out)?;
+        listener(plan, user, base, records, slates, candidates, &mut scratch, out)?;
     }
     Ok(())
 }
@@ -247,13 +258,12 @@ fn fingerprint(event: u128) -> u64 {
     (event >> 64) as u64 ^ event as u64
 }
 
-/// The plays of the base that were known at its checkpoint.
-fn plays_before(plan: &BucketPlan<'_>, row: u32, out: &mut PackedPlays) {
+/// The plays of the base known before a moment.
+fn plays_before(plan: &BucketPlan<'_>, row: u32, until: i64, out: &mut PackedPlays) {
     let Some(snapshot) = plan.base.map(|b| &b.snapshot) else { return };
     let sequences = snapshot.sequences();
     let from = sequences.offsets[row as usize] as usize;
-    let cut = Day(plan.base_day.0.saturating_add(1)).start().0;
-    let plays = sequences.user(row as usize).known_before(cut);
+    let plays = sequences.user(row as usize).known_before(until);
     out.item.extend(plays.item.iter().map(|&row| plan.base_items[row as usize]));
     out.action.extend_from_slice(plays.action);
     out.occurred_at.extend_from_slice(plays.occurred_at);
@@ -287,23 +297,24 @@ impl Running {
     }
 }
 
-/// The state through the base's checkpoint. `None` if the listener has no later events here and
-/// everything about its state is written.
+/// The state through the base's checkpoint. `None` if no event has to be folded onto it: then
+/// everything about it is written, from events of the base through `last_day`.
 fn resume(
     plan: &BucketPlan<'_>,
     user: UserKey,
     base: Option<&BaseUser<'_>>,
-    has_records: bool,
+    folds_on: bool,
+    last_day: Day,
     out: &mut BucketOutput,
 ) -> Result<Option<Running>, DataError> {
     let through = plan.writes_states(out.class);
     let write_at = through.map(|day| Day(day.0.saturating_add(1)).start().0);
     let mut running = Running { user, state: UserState::default(), is_known: false, write_at };
     let Some(kept) = base.map(|b| &b.kept) else { return Ok(Some(running)) };
-    if !has_records {
+    if !folds_on {
         // Only the class may ask for the state, and only through its day.
         let Some(through) = through else { return Ok(None) };
-        if !kept.days.iter().any(|(day, _)| *day <= through) {
+        if !kept.days.iter().any(|(day, _)| *day <= through.min(last_day)) {
             out.states.add(user, |bytes| bytes.extend_from_slice(kept.state));
             return Ok(None);
         }
@@ -311,15 +322,15 @@ fn resume(
     let damaged = || DataError::corrupt("states", "states and events of this version", "other bytes");
     running.state = kept.state().ok_or_else(damaged)?;
     running.is_known = !kept.state.is_empty();
-    for (day, events) in &kept.days {
+    for (day, events) in kept.days.iter().take_while(|(day, _)| *day <= last_day) {
         running.reach(day.start().0, out);
-        if !has_records && running.write_at.is_none() {
+        if !folds_on && running.write_at.is_none() {
             return Ok(None);
         }
         states::fold_events(&mut running.state, user, events).ok_or_else(damaged)?;
         running.is_known = true;
     }
-    if !has_records {
+    if !folds_on {
         running.write(out);
         return Ok(None);
     }
@@ -331,7 +342,7 @@ fn listener(
     user: u32,
     base: Option<BaseUser<'_>>,
     records: &[Record],
-    composed_at: &dyn Fn(u64) -> Option<i64>,
+    slates: &[SlateSeen],
     candidates: &[CandidateSeen],
     scratch: &mut Scratch,
     out: &mut BucketOutput,
@@ -343,12 +354,23 @@ fn listener(
         for (block, seen) in &base.open_seen {
             out.checkpoint.seen(*block).add(user_key, |bytes| bytes.extend_from_slice(seen));
         }
-        plays_before(plan, base.row, &mut out.plays);
     }
-    let Some(mut running) = resume(plan, user_key, base.as_ref(), !records.is_empty(), out)? else {
+    // Where no event came after the base's last day, all but the count of rejects is known.
+    let is_over = |until: i64| {
+        records.iter().all(|r| r.known_at < until) && slates.iter().all(|s| s.composed_at < until)
+    };
+    let carried = plan.carried.filter(|c| base.is_some() && !records.is_empty() && is_over(c.until));
+    let base_until = Day(plan.base_day.0.saturating_add(1)).start().0;
+    if let Some(base) = &base {
+        plays_before(plan, base.row, carried.map_or(base_until, |c| c.until), &mut out.plays);
+    }
+    let folds_on = carried.is_none() && !records.is_empty();
+    let last_day = if carried.is_some() { Day(i32::MAX) } else { plan.base_day };
+    let running = resume(plan, user_key, base.as_ref(), folds_on, last_day, out)?;
+    if records.is_empty() {
         finish(user, n_plays_before, out);
         return Ok(());
-    };
+    }
     scratch.seen.clear();
     scratch.doubled.clear();
     scratch.events.clear();
@@ -392,7 +414,12 @@ fn listener(
             out.checkpoint.seen(block).add(user_key, |bytes| bytes.extend_from_slice(&event));
         }
     }
-    want(plan, &scratch.events, composed_at, &mut scratch.wanted);
+    let Some(mut running) = running else {
+        carry(user, carried, &scratch.events, closed_until, out);
+        finish(user, n_plays_before, out);
+        return Ok(());
+    };
+    want(plan, &scratch.events, slates, &mut scratch.wanted);
 
     scratch.outcomes.clear();
     let mut next = 0;
@@ -414,8 +441,10 @@ fn listener(
         let Ok(event) = Enricher.enrich_new(&mut state.enricher, &raw, &facts) else { continue };
         state.folds.update(&event);
         running.is_known = true;
-        if record.known_at >= kept_from {
+        if record.known_at >= kept_from && at.day() > plan.events_through {
             let day = out.events.entry(at.day()).or_default();
+            // A feedback's target may become an item later, with other facts; no fold asks for them.
+            let facts = if record.kind == FEEDBACK { ItemFacts::default() } else { facts };
             day.add(user_key, |bytes| states::put_event(record, key, &facts, bytes));
         }
         match record.kind {
@@ -439,14 +468,7 @@ fn listener(
                     scratch.outcomes.push((record.slate, record.item, event));
                 }
             }
-            FEEDBACK => {
-                out.n_feedback += 1;
-                out.checkpoint.n_feedback += u64::from(is_frozen);
-            }
-            _ => {
-                out.n_impressions += 1;
-                out.checkpoint.n_impressions += u64::from(is_frozen);
-            }
+            kind => out.count(kind, is_frozen),
         }
     }
     for wanted in &scratch.wanted[next..] {
@@ -458,19 +480,41 @@ fn listener(
     Ok(())
 }
 
+/// Takes over what the base has of a listener without later events: its training rows that are not
+/// final. Its events were counted through the checkpoint only.
+fn carry(user: u32, carried: Option<&Carried>, events: &[Record], closed_until: i64, out: &mut BucketOutput) {
+    for event in events {
+        out.count(event.kind, event.known_at < closed_until);
+    }
+    for rows in carried.iter().flat_map(|c| &c.days) {
+        let from = rows.user.partition_point(|&u| u < user);
+        let to = from + rows.user[from..].partition_point(|&u| u == user);
+        let out = &mut out.examples;
+        out.group.extend_from_slice(&rows.group[from..to]);
+        out.requested_at.extend_from_slice(&rows.requested_at[from..to]);
+        out.user.extend_from_slice(&rows.user[from..to]);
+        out.item.extend_from_slice(&rows.item[from..to]);
+        out.position.extend_from_slice(&rows.position[from..to]);
+        out.prefix_propensity.extend_from_slice(&rows.prefix_propensity[from..to]);
+        for row in from..to {
+            out.labels.push([0, 1, 2].map(|label| rows.labels[label][row]));
+            out.values.extend_from_slice(rows.features(row));
+        }
+    }
+}
+
 /// Ends a listener.
 fn finish(user: u32, n_plays_before: usize, out: &mut BucketOutput) {
     out.users.push((user, (out.plays.item.len() - n_plays_before) as u64));
 }
 
 /// The training rows this listener asks for, ordered by request, group and position.
-fn want(
-    plan: &BucketPlan<'_>,
-    events: &[Record],
-    composed_at: &dyn Fn(u64) -> Option<i64>,
-    wanted: &mut Vec<Wanted>,
-) {
+fn want(plan: &BucketPlan<'_>, events: &[Record], slates: &[SlateSeen], wanted: &mut Vec<Wanted>) {
     wanted.clear();
+    let composed_at = |slate: u64| {
+        let at = slates.binary_search_by_key(&slate, |s| s.slate).ok()?;
+        Some(slates[at].composed_at)
+    };
     let is_sampled = |group: u64| plan.sample_bits == 0 || group >> (64 - plan.sample_bits) == 0;
     // What became known later than this is neither shown nor an outcome, so a day's rows are final
     // a day later. Without slates in the log, each impression asks at its own moment.

@@ -12,7 +12,7 @@
 //! those of a full rebuild.
 //!
 //! Memory is bounded by the largest bucket times the threads, plus tables whose size is that of
-//! the result (ids, item statistics); every other step has a fixed budget and makes more passes.
+//! the result (ids, plays by market); every other step has a fixed budget and makes more passes.
 //! A listener's own events are held together while they are folded.
 
 mod aggregate;
@@ -105,6 +105,10 @@ pub struct PrepareReport {
 /// Tables whose rows are spread by user.
 const SPREAD: [Table; 5] =
     [Table::Plays, Table::Feedback, Table::Impressions, Table::Slates, Table::Candidates];
+
+/// Files that follow from the tables without days and the ids met.
+const CATALOGUE: [&str; 5] =
+    ["items.parquet", "users.parquet", "profiles.parquet", "items.key.u64", "users.key.u128"];
 
 /// Builds a snapshot of the log in `home/log` into `home/snapshots/<id>`.
 ///
@@ -270,6 +274,12 @@ impl<'a> Run<'a> {
         let meta = Meta {
             day: checkpoint,
             parts_xxh3: base::parts_hash(&parts[..n_spread], checkpoint),
+            open_xxh3: parts[..n_spread]
+                .iter()
+                .filter_map(|p| p.day.filter(|&day| day > checkpoint))
+                .map(|day| (day, base::parts_hash(&parts[..n_spread], day)))
+                .collect(),
+            catalogue_xxh3: input_hash(&parts[n_spread..]),
             rejects: BTreeMap::new(),
             n_feedback: 0,
             n_impressions: 0,
@@ -292,6 +302,10 @@ impl<'a> Run<'a> {
                 return Ok(None);
             }
         }
+        let carried = match base {
+            Some(base) => base.carried(home, &resolved)?,
+            None => None,
+        };
         let base_items = base.map(|b| b.item_rows(&resolved)).unwrap_or_default();
         let plan = BucketPlan {
             resolved: &resolved,
@@ -303,6 +317,8 @@ impl<'a> Run<'a> {
             base,
             base_items: &base_items,
             base_day,
+            carried: carried.as_ref(),
+            events_through: base.map_or(Day(i32::MIN), |b| b.same_through),
             closed: checkpoint,
         };
         let mut files = Files::new();
@@ -390,18 +406,18 @@ impl<'a> Run<'a> {
                 }
                 None => 0,
             };
-            write::write_column(dir, "items.key.u64", &resolved.item_keys, &mut files)?;
-            write::write_column(dir, "users.key.u128", &resolved.user_keys, &mut files)?;
-            files.insert(
-                "items.parquet".into(),
-                table_file::write(&dir.join("items.parquet"), &resolved.items)?,
-            );
-            files.insert(
-                "users.parquet".into(),
-                table_file::write(&dir.join("users.parquet"), &resolved.users)?,
-            );
-            let path = dir.join("profiles.parquet");
-            files.insert("profiles.parquet".into(), table_file::write(&path, &profiles)?);
+            let same =
+                base.filter(|b| b.meta.catalogue_xxh3 == meta.catalogue_xxh3 && b.has_same_rows(&resolved));
+            if let Some(base) = same {
+                keep_files(home, base, dir, |name| CATALOGUE.contains(&name), &mut files)?;
+                return Ok(n);
+            }
+            let [items, users, profile_rows, item_keys, user_keys] = CATALOGUE;
+            write::write_column(dir, item_keys, &resolved.item_keys, &mut files)?;
+            write::write_column(dir, user_keys, &resolved.user_keys, &mut files)?;
+            files.insert(items.into(), table_file::write(&dir.join(items), &resolved.items)?);
+            files.insert(users.into(), table_file::write(&dir.join(users), &resolved.users)?);
+            files.insert(profile_rows.into(), table_file::write(&dir.join(profile_rows), &profiles)?);
             Ok(n)
         })?;
 

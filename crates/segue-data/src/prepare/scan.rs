@@ -83,12 +83,13 @@ impl Spill {
         file.write_all(bytes).map_err(DataError::io(&path))
     }
 
-    /// Reads a whole file into `bytes`; one that was never written is empty.
-    fn read(&self, bucket: u32, which: usize, bytes: &mut Vec<u8>) -> Result<(), DataError> {
+    /// Reads a whole file into `bytes`; one that was never written is empty. The file is removed:
+    /// its memory serves the files that are written next.
+    fn take(&self, bucket: u32, which: usize, bytes: &mut Vec<u8>) -> Result<(), DataError> {
         bytes.clear();
         let path = self.path(bucket, which);
         match File::open(&path).and_then(|mut file| file.read_to_end(bytes)) {
-            Ok(_) => Ok(()),
+            Ok(_) => std::fs::remove_file(&path).map_err(DataError::io(path)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(DataError::io(path)(e)),
         }
@@ -222,6 +223,8 @@ impl Scan {
                 Ok(sum)
             })
             .collect::<Result<_, DataError>>()?;
+        // Nothing is added any more, and the next phase opens files of its own.
+        self.spill.files.iter().for_each(|files| *lock(files) = Default::default());
         let mut sum = Scanned::default();
         for one in all {
             for (key, n) in one.rows {
@@ -454,7 +457,7 @@ impl Scan {
         Ok(n)
     }
 
-    /// Everything spread to one bucket, unsorted, with numbers of the interners, in place of what
+    /// Takes everything spread to one bucket, unsorted, with numbers of the interners, in place of what
     /// `input` held.
     pub(crate) fn load(&self, bucket: u32, input: &mut BucketInput) -> Result<(), DataError> {
         let damaged =
@@ -463,19 +466,19 @@ impl Scan {
         records.clear();
         slates.clear();
         candidates.clear();
-        self.spill.read(bucket, 0, bytes)?;
+        self.spill.take(bucket, 0, bytes)?;
         records.reserve(bytes.len() / Record::BYTES);
         let mut t = Take(bytes);
         while t.end().is_none() {
             records.push(Record::decode(&mut t).ok_or_else(|| damaged(0))?);
         }
-        self.spill.read(bucket, 1, bytes)?;
+        self.spill.take(bucket, 1, bytes)?;
         let mut t = Take(bytes);
         while t.end().is_none() {
             let mut one = || Some(SlateSeen { user: t.u32()?, slate: t.u64()?, composed_at: t.i64()? });
             slates.push(one().ok_or_else(|| damaged(1))?);
         }
-        self.spill.read(bucket, 2, bytes)?;
+        self.spill.take(bucket, 2, bytes)?;
         let mut t = Take(bytes);
         while t.end().is_none() {
             let mut one = || {

@@ -15,7 +15,8 @@ use crate::features::{FeatureSchema, aggregates_day};
 use crate::snapshot::by_user::ByUserWriter;
 use crate::snapshot::column::{Column, ColumnWriter, FileEntry, Pod};
 use crate::snapshot::states;
-use crate::snapshot::{CoListenColumns, InteractionColumns, MarketColumns, StatColumns, example_files};
+use crate::snapshot::tables::{Interactions, StatSink};
+use crate::snapshot::{CoListenColumns, MarketColumns, StatColumns, example_files};
 use segue_types::{Day, TimestampMs};
 
 /// Files written so far, by path within the folder.
@@ -177,9 +178,9 @@ impl InteractionFiles {
         })
     }
 
-    pub(crate) fn push(&mut self, t: &InteractionColumns) -> Result<(), DataError> {
+    pub(crate) fn push(&mut self, t: &Interactions) -> Result<(), DataError> {
         let base = self.offsets[self.offsets.len() - 1];
-        self.offsets.extend(t.offsets[1..].iter().map(|end| base + end));
+        self.offsets.extend(t.ends.iter().map(|end| base + end));
         self.item.write(&t.item)?;
         self.counts.write(&t.counts)?;
         self.last_played_at.write(&t.last_played_at)
@@ -198,12 +199,53 @@ impl InteractionFiles {
     }
 }
 
-pub(crate) fn stats(dir: &Path, t: &StatColumns, files: &mut Files) -> Result<(), DataError> {
-    folder(&dir.join("item_stats"))?;
-    column(dir, "item_stats/offsets.u64", &t.offsets, files)?;
-    column(dir, "item_stats/day.i32", &t.day, files)?;
-    column(dir, "item_stats/counts.u32x6", &t.counts, files)?;
-    column(dir, "item_stats/plays_decayed.f32", &t.decayed, files)
+/// Receives item statistics as they are summed.
+pub(crate) struct StatFiles {
+    day: ColumnWriter<i32>,
+    counts: ColumnWriter<[u32; 6]>,
+    decayed: ColumnWriter<f32>,
+}
+
+impl StatSink for StatFiles {
+    fn push(&mut self, day: &[i32], counts: &[[u32; 6]], decayed: &[f32]) -> Result<(), DataError> {
+        self.day.write(day)?;
+        self.counts.write(counts)?;
+        self.decayed.write(decayed)
+    }
+}
+
+impl StatFiles {
+    pub(crate) fn create(dir: &Path) -> Result<Self, DataError> {
+        folder(&dir.join("item_stats"))?;
+        Ok(Self {
+            day: ColumnWriter::create(&dir.join("item_stats/day.i32"))?,
+            counts: ColumnWriter::create(&dir.join("item_stats/counts.u32x6"))?,
+            decayed: ColumnWriter::create(&dir.join("item_stats/plays_decayed.f32"))?,
+        })
+    }
+
+    /// Writes the offsets and maps what was written.
+    pub(crate) fn finish(
+        self,
+        dir: &Path,
+        offsets: Column<u64>,
+        files: &mut Files,
+    ) -> Result<StatColumns, DataError> {
+        column(dir, "item_stats/offsets.u64", &offsets, files)?;
+        for (name, entry) in [
+            ("item_stats/day.i32", self.day.finish()?),
+            ("item_stats/counts.u32x6", self.counts.finish()?),
+            ("item_stats/plays_decayed.f32", self.decayed.finish()?),
+        ] {
+            files.insert(name.to_owned(), entry);
+        }
+        Ok(StatColumns {
+            offsets,
+            day: map(dir, "item_stats/day.i32")?,
+            counts: map(dir, "item_stats/counts.u32x6")?,
+            decayed: map(dir, "item_stats/plays_decayed.f32")?,
+        })
+    }
 }
 
 pub(crate) fn markets(dir: &Path, t: &MarketColumns, files: &mut Files) -> Result<(), DataError> {

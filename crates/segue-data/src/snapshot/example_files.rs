@@ -13,7 +13,6 @@ use arrow::datatypes::{
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::Manifest;
 use super::column::FileEntry;
 use super::table_file::{float_properties, parquet_error};
 use crate::error::DataError;
@@ -94,17 +93,18 @@ pub(crate) fn n_rows(path: &Path) -> Result<u64, DataError> {
     Ok(reader.metadata().file_metadata().num_rows().unsigned_abs())
 }
 
-/// Loads all days, in order.
-pub(crate) fn load(
+/// Loads files of `dir`, in order.
+pub(crate) fn load<'a>(
     dir: &Path,
-    manifest: &Manifest,
+    names: impl Iterator<Item = &'a String>,
+    feature_names: &[String],
     user_keys: &[u128],
     item_keys: &[u64],
 ) -> Result<Examples, DataError> {
-    let mut out = Examples { feature_names: manifest.feature_names.clone(), ..Examples::default() };
+    let mut out = Examples { feature_names: feature_names.to_vec(), ..Examples::default() };
     let n_features = out.feature_names.len();
     let want = schema(&out.feature_names);
-    for name in manifest.files.keys().filter(|name| name.starts_with("examples/")) {
+    for name in names {
         let path = dir.join(name);
         let file = File::open(&path).map_err(DataError::io(&path))?;
         let reader = ParquetRecordBatchReaderBuilder::try_new(file)

@@ -469,7 +469,9 @@ impl Snapshot {
         match &self.examples {
             ExampleStore::Owned(_, examples) => Ok((**examples).clone()),
             ExampleStore::Files(dir) => {
-                example_files::load(dir, &self.manifest, &self.user_keys, &self.item_keys)
+                let m = &self.manifest;
+                let names = m.files.keys().filter(|name| name.starts_with("examples/"));
+                example_files::load(dir, names, &m.feature_names, &self.user_keys, &self.item_keys)
             }
         }
     }

@@ -84,7 +84,7 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
     let market_of: Vec<u32> =
         users.iter().map(|u| market_names.partition_point(|m| *m < market(u)) as u32).collect();
     let from = if examples.is_empty() { ExamplesFrom::Nothing } else { ExamplesFrom::Impressions };
-    let (stats, markets) = tables::by_item(seq.view(), &[], &market_names, &market_of, None)?;
+    let (stats, markets) = tables::by_item(seq.view(), &[], &market_names, &market_of, None, None)?;
     let range = |(&a, &b): (&i64, &i64)| (TimestampMs(a), TimestampMs(b));
     Ok(Snapshot {
         manifest: Manifest {
@@ -99,7 +99,7 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
         item_keys: Column::Owned(items.iter().map(|i| ItemKey::of(&i.item_id).0).collect()),
         user_keys: Column::Owned(users.iter().map(|u| UserKey::of(&u.user_id).0).collect()),
         profiles: profile_rows,
-        interactions: tables::interactions(seq.view(), &[], None, 0..seq.view().n_users()),
+        interactions: tables::all_interactions(seq.view()),
         stats,
         markets,
         co_listens: co_listens::top(seq.view(), None),

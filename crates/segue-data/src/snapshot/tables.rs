@@ -37,30 +37,39 @@ pub(crate) struct Earlier<'a> {
 /// A user or item that the earlier snapshot does not have.
 pub(crate) const NO_ROW: u32 = u32::MAX;
 
-/// Interactions of consecutive users; `offsets` begins at 0.
+/// Interactions of consecutive users, in parts; `ends` of each part begin anew.
 pub(crate) fn interactions(
     plays: Sequences<'_>,
     listened_ms: &[u32],
     earlier: Option<&Earlier<'_>>,
     users: Range<usize>,
-) -> InteractionColumns {
+) -> Vec<Interactions> {
     const USERS_PER_TASK: usize = 256;
-    let tasks: Vec<Interactions> = (0..users.len().div_ceil(USERS_PER_TASK))
+    (0..users.len().div_ceil(USERS_PER_TASK))
         .into_par_iter()
         .map(|task| {
             let mut out = Interactions::default();
             let from = users.start + task * USERS_PER_TASK;
             for user in from..(from + USERS_PER_TASK).min(users.end) {
-                match earlier.and_then(|e| e.unchanged(plays, user).map(|row| (e, row))) {
-                    Some((earlier, row)) => out.copy(earlier, row),
-                    None => out.count(plays, listened_ms, user),
+                match earlier.and_then(|e| e.known(user).map(|(row, n)| (e, row, n))) {
+                    Some((earlier, row, n)) if n == plays.user(user).len() => out.copy(earlier, row),
+                    Some((earlier, row, n)) => {
+                        out.count(plays, listened_ms, user, n);
+                        out.add(earlier, row);
+                    }
+                    None => out.count(plays, listened_ms, user, 0),
                 }
+                out.ends.push(out.item.len() as u64);
             }
             out
         })
-        .collect();
+        .collect()
+}
+
+/// Interactions of all users, in memory.
+pub(crate) fn all_interactions(plays: Sequences<'_>) -> InteractionColumns {
     let (mut offsets, mut all) = (vec![0], Interactions::default());
-    for t in tasks {
+    for t in interactions(plays, &[], None, 0..plays.n_users()) {
         let base = all.item.len() as u64;
         offsets.extend(t.ends.iter().map(|end| base + end));
         all.item.extend(t.item);
@@ -76,24 +85,27 @@ pub(crate) fn interactions(
 }
 
 impl Earlier<'_> {
-    /// The earlier row of a user whose plays are all in it and final.
-    fn unchanged(&self, plays: Sequences<'_>, user: usize) -> Option<u32> {
+    /// The earlier row of a user whose plays there are all final, and their number: the user's
+    /// first plays here are these.
+    fn known(&self, user: usize) -> Option<(u32, usize)> {
         let row = self.user_before.get(user).copied().filter(|&row| row != NO_ROW)?;
         let before = self.plays.user(row as usize);
         let is_final = before.known_at.last().is_none_or(|&at| TimestampMs(at).day() <= self.through);
-        (is_final && before.len() == plays.user(user).len()).then_some(row)
+        is_final.then_some((row, before.len()))
     }
 }
 
 /// Interactions as they are gathered.
-#[derive(Default)]
-struct Interactions {
-    ends: Vec<u64>,
-    item: Vec<u32>,
-    counts: Vec<[u32; 4]>,
-    last_played_at: Vec<i64>,
+#[derive(Debug, Default)]
+pub(crate) struct Interactions {
+    pub(crate) ends: Vec<u64>,
+    pub(crate) item: Vec<u32>,
+    pub(crate) counts: Vec<[u32; 4]>,
+    pub(crate) last_played_at: Vec<i64>,
     /// Item and place of each play, packed so that they sort as one number.
     order: Vec<u64>,
+    /// One listener's rows while they are merged.
+    new: Vec<(u32, [u32; 4], i64)>,
 }
 
 impl Interactions {
@@ -103,14 +115,51 @@ impl Interactions {
         self.item.extend(t.item[range.clone()].iter().map(|&item| earlier.item_of[item as usize]));
         self.counts.extend_from_slice(&t.counts[range.clone()]);
         self.last_played_at.extend_from_slice(&t.last_played_at[range]);
-        self.ends.push(self.item.len() as u64);
     }
 
-    fn count(&mut self, plays: Sequences<'_>, listened_ms: &[u32], user: usize) {
+    fn push(&mut self, (item, counts, last_played_at): (u32, [u32; 4], i64)) {
+        self.item.push(item);
+        self.counts.push(counts);
+        self.last_played_at.push(last_played_at);
+    }
+
+    /// Merges the last listener's rows, counted from later plays, with those of an earlier one.
+    fn add(&mut self, earlier: &Earlier<'_>, row: u32) {
+        let from = self.ends.last().map_or(0, |&end| end as usize);
+        let mut new = std::mem::take(&mut self.new);
+        new.clear();
+        let counts = self.counts.drain(from..);
+        let rest = counts.zip(self.last_played_at.drain(from..));
+        new.extend(self.item.drain(from..).zip(rest).map(|(item, (counts, at))| (item, counts, at)));
+        let mut later = new.iter().copied().peekable();
+        let t = earlier.interactions;
+        for i in csr(&t.offsets, row, &t.item) {
+            let item = earlier.item_of[t.item[i] as usize];
+            while let Some(one) = later.next_if(|one| one.0 < item) {
+                self.push(one);
+            }
+            let (mut counts, mut at) = (t.counts[i], t.last_played_at[i]);
+            if let Some((_, more, last)) = later.next_if(|one| one.0 == item) {
+                for (sum, n) in counts.iter_mut().zip(more) {
+                    *sum = sum.saturating_add(n);
+                }
+                at = at.max(last);
+            }
+            self.push((item, counts, at));
+        }
+        for one in later {
+            self.push(one);
+        }
+        self.new = new;
+    }
+
+    /// Counts a listener's plays but the first `n_before`.
+    fn count(&mut self, plays: Sequences<'_>, listened_ms: &[u32], user: usize, n_before: usize) {
         let s = plays.user(user);
         let heard = listened_ms.get(plays.offsets[user] as usize..).unwrap_or(&[]);
         self.order.clear();
-        self.order.extend(s.item.iter().enumerate().map(|(i, &item)| u64::from(item) << 32 | i as u64));
+        let later = s.item.iter().enumerate().skip(n_before);
+        self.order.extend(later.map(|(i, &item)| u64::from(item) << 32 | i as u64));
         self.order.sort_unstable();
         for same in self.order.chunk_by(|a, b| a >> 32 == b >> 32) {
             let (mut sums, mut at) = ([0_u32; 4], i64::MIN);
@@ -127,22 +176,31 @@ impl Interactions {
             self.counts.push(sums);
             self.last_played_at.push(at);
         }
-        self.ends.push(self.item.len() as u64);
     }
 }
 
+/// Receives rows of item statistics, items ascending.
+pub(crate) trait StatSink {
+    fn push(&mut self, day: &[i32], counts: &[[u32; 6]], decayed: &[f32]) -> Result<(), DataError>;
+}
+
+/// Rows gathered before a [`StatSink`] gets them.
+const STATS_AT_ONCE: usize = 64 << 10;
+
 /// Cumulative statistics by item, then day, and plays by market, then day, then item.
-/// `names` are the markets, ascending; those without plays are left out.
+/// `names` are the markets, ascending; those without plays are left out. With a sink, the rows of
+/// the statistics go there and only their offsets come back.
 pub(crate) fn by_item(
     plays: Sequences<'_>,
     listened_ms: &[u32],
     names: &[String],
     market_of: &[u32],
     earlier: Option<&Earlier<'_>>,
+    sink: Option<&mut dyn StatSink>,
 ) -> Result<(StatColumns, MarketColumns), DataError> {
     let all = Day(i32::MIN);
     let known_markets = earlier.filter(|e| !e.has_moved_listeners);
-    let mut stats = Stats::new(earlier);
+    let mut stats = Stats::new(earlier, sink);
     let mut markets = Markets::default();
     let after = earlier.map_or(all, |e| e.through);
     for pass in ByItem::new(plays, listened_ms, market_of, after, PLAYS_PER_PASS).passes() {
@@ -156,21 +214,25 @@ pub(crate) fn by_item(
             markets.add(&pass);
         }
     }
-    Ok((stats.finish(), markets.finish(names, known_markets)))
+    Ok((stats.finish()?, markets.finish(names, known_markets)))
 }
 
 /// Item statistics as they are gathered, items ascending.
-struct Stats<'a> {
+struct Stats<'a, 's> {
     offsets: Vec<u64>,
     day: Vec<i32>,
     counts: Vec<[u32; 6]>,
     decayed: Vec<f32>,
     earlier: Option<&'a Earlier<'a>>,
+    sink: Option<&'s mut dyn StatSink>,
+    /// Rows the sink has.
+    n_before: u64,
 }
 
-impl<'a> Stats<'a> {
-    fn new(earlier: Option<&'a Earlier<'a>>) -> Self {
-        Self { offsets: vec![0], day: Vec::new(), counts: Vec::new(), decayed: Vec::new(), earlier }
+impl<'a, 's> Stats<'a, 's> {
+    fn new(earlier: Option<&'a Earlier<'a>>, sink: Option<&'s mut dyn StatSink>) -> Self {
+        let (offsets, n_before) = (vec![0], 0);
+        Self { offsets, day: Vec::new(), counts: Vec::new(), decayed: Vec::new(), earlier, sink, n_before }
     }
 
     fn add(&mut self, pass: &Pass<'_>) -> Result<(), DataError> {
@@ -196,7 +258,22 @@ impl<'a> Stats<'a> {
                 ]);
                 self.decayed.push(s.plays_decayed);
             }
-            self.offsets.push(self.day.len() as u64);
+            self.offsets.push(self.n_before + self.day.len() as u64);
+            if self.day.len() >= STATS_AT_ONCE {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the rows to the sink, if there is one.
+    fn flush(&mut self) -> Result<(), DataError> {
+        if let Some(sink) = &mut self.sink {
+            sink.push(&self.day, &self.counts, &self.decayed)?;
+            self.n_before += self.day.len() as u64;
+            self.day.clear();
+            self.counts.clear();
+            self.decayed.clear();
         }
         Ok(())
     }
@@ -215,13 +292,14 @@ impl<'a> Stats<'a> {
         t.through(row, earlier.through)
     }
 
-    fn finish(self) -> StatColumns {
-        StatColumns {
+    fn finish(mut self) -> Result<StatColumns, DataError> {
+        self.flush()?;
+        Ok(StatColumns {
             offsets: Column::Owned(self.offsets),
             day: Column::Owned(self.day),
             counts: Column::Owned(self.counts),
             decayed: Column::Owned(self.decayed),
-        }
+        })
     }
 }
 

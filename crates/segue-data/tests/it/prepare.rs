@@ -288,11 +288,17 @@ proptest! {
     }
 }
 
-/// Writes the events known on days after `from` and up to `to`, and the slates composed then.
-fn write_days(home: &Path, server: &Server, with_slates: bool, from: Day, to: Day) {
+/// Writes the events known on days after `from` and up to `to`, and the slates composed then. Of
+/// `late` events each day one in that many reaches the log a day after it was known: into a day that
+/// a snapshot may have been made of.
+fn write_days(home: &Path, server: &Server, with_slates: bool, late: Option<usize>, from: Day, to: Day) {
     let mut writer = LogWriter::new(home, "days", WriterOptions::default()).unwrap();
     let is_new = |at: TimestampMs| at.day() > from && at.day() <= to;
-    let events: Vec<Event> = server.events.iter().filter(|e| is_new(e.known_at())).cloned().collect();
+    let comes = |(n, event): &(usize, &Event)| {
+        let is_late = late.is_some_and(|one_in| n % one_in == 0);
+        is_new(if is_late { event.known_at().plus_ms(DAY_MS) } else { event.known_at() })
+    };
+    let events: Vec<Event> = server.events.iter().enumerate().filter(comes).map(|e| e.1.clone()).collect();
     writer.write_events(&events).unwrap();
     if with_slates {
         for s in server.served.iter().filter(|s| s.position == 0 && is_new(s.at)) {
@@ -324,12 +330,14 @@ fn write_days(home: &Path, server: &Server, with_slates: bool, from: Day, to: Da
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4, ..ProptestConfig::default() })]
 
-    /// However the days are cut, continuing snapshot after snapshot ends in the bytes of a rebuild.
+    /// However the days are cut, and whatever comes late into a day that is not closed, continuing
+    /// snapshot after snapshot ends in the bytes of a rebuild, with one thread as with two.
     #[test]
     fn continued_snapshots_equal_a_full_rebuild(
         steps in prop::collection::vec((0..4_u8, step(), 0..900_i64), 30..120),
         cuts in prop::collection::vec(1..4_i32, 2..6),
         with_slates in any::<bool>(),
+        late in prop::option::of(2..9_usize),
     ) {
         let mut server = server();
         for (user, step, wait) in &steps {
@@ -343,11 +351,12 @@ proptest! {
         let mut to = Day(first.0 + 3);
         let mut cuts = cuts.into_iter().cycle();
         let mut n_continued = 0;
-        loop {
-            write_days(home.path(), &server, with_slates, from, to);
-            let report = prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap();
+        for n_threads in [1, 2].into_iter().cycle() {
+            write_days(home.path(), &server, with_slates, late, from, to);
+            let config = PrepareConfig { n_threads, ..PrepareConfig::default() };
+            let report = prepare(home.path(), &config, NOW, &NoProgress).unwrap();
             n_continued += u32::from(report.incremental);
-            if to >= last {
+            if to > last {
                 break;
             }
             from = to;
@@ -379,7 +388,7 @@ fn a_snapshot_is_continued_until_something_old_changes() {
     let home = tempfile::tempdir().unwrap();
     let first = TimestampMs(START).day();
     let again = |from: i32, to: i32| {
-        write_days(home.path(), &server, false, Day(from), Day(to));
+        write_days(home.path(), &server, false, None, Day(from), Day(to));
         prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap()
     };
     assert!(!again(i32::MIN, first.0 + 4).incremental);
