@@ -14,6 +14,17 @@ const GENERATED: &[(&str, &[&str])] = &[("docs/configuration.md", &["dev", "refe
 /// Real sets that the smoke check imports, prepares, trains, evaluates and serves.
 const REAL_SETS: &[&str] = &["ml-100k", "lastfm-1k-sample", "hetrec2011-lastfm-2k"];
 
+/// What the tests of the PyTorch twins import.
+const TORCH_PACKAGES: &[&str] = &[
+    "torch==2.15.0",
+    "ray[train]==2.60.0",
+    "numpy==2.4.6",
+    "pyarrow==26.0.1",
+    "pytest==9.2.0",
+    "safetensors==0.8.0",
+    "xxhash==4.1.0",
+];
+
 pub(crate) fn format() -> Result<()> {
     run(&mut cargo(&["fmt", "--all", "--check"]))
 }
@@ -93,6 +104,63 @@ pub(crate) fn smoke() -> Result<()> {
         let mut demo = segue()?;
         demo.args(["demo", "--smoke", "--json", "--home"]).arg(&home);
         println!("{}", read(demo.arg("--data").arg(data.join(set)).arg("--mapping").arg(mapping))?);
+    }
+    Ok(())
+}
+
+/// Parity with the PyTorch twins, both ways, in an environment outside the clone. Network and disk are not
+/// what it checks: without PyTorch it says so and passes.
+pub(crate) fn torch() -> Result<()> {
+    if std::env::var_os("SEGUE_WITHOUT_TORCH").is_some_and(|v| v == "1") {
+        println!("skipped: PyTorch twins, SEGUE_WITHOUT_TORCH is 1");
+        return Ok(());
+    }
+    let venv = std::env::var_os("SEGUE_TORCH_VENV")
+        .map_or_else(|| target_dir().join("tools/torch-venv"), |d| root().join(PathBuf::from(d)));
+    let python = venv.join("bin/python");
+    if !has_torch(&python)
+        && let Err(reason) = install_torch(&venv)
+    {
+        println!("skipped: PyTorch twins, {reason:#}");
+        return Ok(());
+    }
+    // Builds the examples too.
+    segue()?;
+    let mut tests = Command::new(&python);
+    tests.args(["-m", "pytest", "-q", "-s", "-p", "no:cacheprovider"]).arg(root().join("python/segue_torch"));
+    tests.env("SEGUE_PARITY", target_dir().join("release/examples/torch_parity"));
+    run(tests.env("PYTHONDONTWRITEBYTECODE", "1"))
+}
+
+/// Whether an environment has all that the tests import.
+fn has_torch(python: &Path) -> bool {
+    let imports = "import numpy, pyarrow, pytest, ray.train, safetensors, torch, xxhash";
+    let mut command = Command::new(python);
+    command.args(["-c", imports]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Makes the environment, which takes one to two minutes and 6 GB (9 GB while it unpacks).
+fn install_torch(venv: &Path) -> Result<()> {
+    const NEEDED_GIB: u64 = 10;
+    std::fs::create_dir_all(venv)?;
+    let free = read(Command::new("df").arg("-Pk").arg(venv))?;
+    let free = free.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
+    let free_gib = free.context("`df` does not say how much disk is free")? >> 20;
+    if free_gib < NEEDED_GIB {
+        bail!("{} has {free_gib} GiB free; the environment needs {NEEDED_GIB}", venv.display());
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(venv))?;
+    let temporary = venv.join("tmp");
+    std::fs::create_dir_all(&temporary)?;
+    let mut pip = Command::new(venv.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check"]);
+    pip.args(["--retries", "1", "--timeout", "60"]).args(TORCH_PACKAGES).env("TMPDIR", &temporary);
+    let installed = run(&mut pip);
+    std::fs::remove_dir_all(&temporary)?;
+    installed?;
+    if !has_torch(&venv.join("bin/python")) {
+        bail!("the packages were installed into {} and cannot be imported", venv.display());
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ const CHECKS: &[Check] = &[
     ),
     ("generated", "generated pages are those in the tree", checks::generated),
     ("smoke", "`segue demo --smoke` on a small world, and on the real sets that are present", checks::smoke),
+    ("torch", "the PyTorch twins compute what the Rust side computes, on one process and two", checks::torch),
     ("browser", "one journey through the console in headless Chromium", checks::browser),
 ];
 
@@ -54,6 +55,9 @@ fn run(names: &[String]) -> Result<()> {
             println!("\nexample: cargo xtask lint");
             println!(
                 "\nSEGUE_DATA names the folder of public datasets (default ../shared/data); checks that need it skip without it."
+            );
+            println!(
+                "SEGUE_TORCH_VENV names the environment of `torch` (default: in the target folder, 6 GB); SEGUE_WITHOUT_TORCH=1 skips it."
             );
             Ok(())
         }
