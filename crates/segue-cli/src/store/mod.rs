@@ -1,7 +1,7 @@
 //! Places that hold the files of an artifact: a folder, an HTTP server, an S3-compatible object store.
 //!
 //! The files have the names and the layout of a model repository on the Hugging Face hub. There is no TLS
-//! in this binary, to keep its build short: an `https` address is refused with the ways around it.
+//! in this binary (`deny.toml` has no place for the licence of `ring`): an `https` address is refused with the ways around it.
 
 mod s3;
 
