@@ -1,16 +1,16 @@
 //! Paired bootstrap of means: all columns see the same resampled users.
 //!
-//! Draw `d` resamples users by a counter-based stream keyed by `(seed, d)`. It needs no more than how
-//! often each user was drawn, so all columns (metrics, models, their differences) are averaged over
-//! one count vector: the draws are paired by construction. Draws are independent of each other and
-//! of the number of threads.
+//! Draw `d` resamples users by a counter-based stream keyed by `(seed, d)`, block by block
+//! (`resample.rs`). It needs no more than how often each user was drawn, so all columns (metrics, models,
+//! their differences) are averaged over one count vector: the draws are paired by construction. Draws are
+//! independent of each other and of the number of threads.
 
 use rayon::prelude::*;
 
 use crate::StatsError;
 use crate::distribution::normal;
 use crate::error::share;
-use crate::random::Stream;
+use crate::resample::{BLOCK, PER_WORD, Resample};
 use crate::summary::sum;
 
 /// Draws that share one pass over the columns.
@@ -47,29 +47,16 @@ pub fn bootstrap_means(columns: &[&[f64]], draws: usize, seed: u64) -> Result<Ve
     }
     // A column with gaps needs a second sum, of the weights that count.
     let columns: Vec<Column> = columns.iter().map(|c| Column::new(c)).collect();
-    if let [column] = columns.as_slice()
-        && column.defined.is_empty()
-    {
-        // One column without gaps needs no counts: adding the drawn values up is one read per row.
-        return Ok(vec![
-            (0..draws).into_par_iter().map(|draw| column.drawn_mean(seed, draw as u64)).collect(),
-        ]);
-    }
     let batches: Vec<Vec<[f64; LANES]>> = (0..draws.div_ceil(LANES))
         .into_par_iter()
-        .map_init(
-            || vec![[0_i32; LANES]; n],
-            |counts, batch| {
-                counts.fill([0; LANES]);
-                for lane in 0..LANES {
-                    let mut stream = Stream::new(seed, (batch * LANES + lane) as u64);
-                    for _ in 0..n {
-                        counts[stream.next_below(n)][lane] += 1;
-                    }
-                }
-                columns.iter().map(|column| column.means(counts)).collect()
-            },
-        )
+        .map(|batch| {
+            let draws = std::array::from_fn(|lane| Resample::new(seed, (batch * LANES + lane) as u64, n));
+            match columns.as_slice() {
+                // One column without gaps needs no counts: adding the picked values up is one read per row.
+                [column] if column.defined.is_empty() => vec![column.picked_means(draws)],
+                columns => counted_means(columns, draws, n),
+            }
+        })
         .collect();
     Ok((0..columns.len()).map(|c| (0..draws).map(|d| batches[d / LANES][c][d % LANES]).collect()).collect())
 }
@@ -94,54 +81,67 @@ impl Column {
         }
     }
 
-    /// The mean of one resample, added up as it is drawn, in blocks and four sums at a time.
-    fn drawn_mean(&self, seed: u64, draw: u64) -> f64 {
-        let n = self.value.len();
-        let mut stream = Stream::new(seed, draw);
-        let (mut total, mut left) = (0.0, n);
-        while left > 0 {
-            let block = left.min(1024);
-            let mut sums = [0.0; 4];
-            for _ in 0..block / 4 {
-                for sum in &mut sums {
-                    *sum += self.value[stream.next_below(n)];
+    /// Means of the picked values, added up as they are picked, five sums at a time.
+    fn picked_means(&self, mut draws: [Resample; LANES]) -> [f64; LANES] {
+        let mut totals = [0.0; LANES];
+        for block in self.value.chunks(BLOCK) {
+            for (total, draw) in totals.iter_mut().zip(&mut draws) {
+                let mut sums = [0.0; PER_WORD];
+                // With its length known, rows of a whole block need no check.
+                if let Ok(whole) = <&[f64; BLOCK]>::try_from(block) {
+                    draw.next_block(BLOCK, |k, row| sums[k] += whole[row]);
+                } else {
+                    draw.next_block(block.len(), |k, row| sums[k] += block[row]);
                 }
+                *total += sums.iter().sum::<f64>();
             }
-            for _ in 0..block % 4 {
-                sums[0] += self.value[stream.next_below(n)];
-            }
-            total += (sums[0] + sums[1]) + (sums[2] + sums[3]);
-            left -= block;
         }
-        total / n as f64
-    }
-
-    fn means(&self, counts: &[[i32; LANES]]) -> [f64; LANES] {
-        let total = weighted(&self.value, counts);
-        let weight = if self.defined.is_empty() {
-            [counts.len() as f64; LANES]
-        } else {
-            weighted(&self.defined, counts)
-        };
-        std::array::from_fn(|lane| total[lane] / weight[lane])
+        totals.map(|total| total / self.value.len() as f64)
     }
 }
 
-/// `Σ_i counts[i][lane] · values[i]`, in blocks so that rounding does not grow with the length.
-fn weighted(values: &[f64], counts: &[[i32; LANES]]) -> [f64; LANES] {
-    let mut total = [0.0; LANES];
-    for (values, counts) in values.chunks(1024).zip(counts.chunks(1024)) {
-        let mut block = [0.0; LANES];
-        for (value, counts) in values.iter().zip(counts) {
-            for lane in 0..LANES {
-                block[lane] += value * f64::from(counts[lane]);
+/// Means of every column over how often each row was picked.
+fn counted_means(columns: &[Column], mut draws: [Resample; LANES], n: usize) -> Vec<[f64; LANES]> {
+    let mut totals = vec![[0.0; LANES]; columns.len()];
+    let mut weights = vec![[0.0; LANES]; columns.len()];
+    let mut counts = vec![[0_i32; LANES]; BLOCK.min(n)];
+    for from in (0..n).step_by(BLOCK) {
+        let len = BLOCK.min(n - from);
+        let counts = &mut counts[..len];
+        counts.fill([0; LANES]);
+        for (lane, draw) in draws.iter_mut().enumerate() {
+            if let Ok(whole) = <&mut [[i32; LANES]; BLOCK]>::try_from(&mut *counts) {
+                draw.next_block(BLOCK, |_, row| whole[row][lane] += 1);
+            } else {
+                draw.next_block(len, |_, row| counts[row][lane] += 1);
             }
         }
-        for lane in 0..LANES {
-            total[lane] += block[lane];
+        for (c, column) in columns.iter().enumerate() {
+            add_weighted(&mut totals[c], &column.value[from..from + len], counts);
+            if !column.defined.is_empty() {
+                add_weighted(&mut weights[c], &column.defined[from..from + len], counts);
+            }
         }
     }
-    total
+    for (c, column) in columns.iter().enumerate() {
+        for lane in 0..LANES {
+            totals[c][lane] /= if column.defined.is_empty() { n as f64 } else { weights[c][lane] };
+        }
+    }
+    totals
+}
+
+/// `total[lane] += Σ_i counts[i][lane] · values[i]` over one block, so that rounding does not grow with the length.
+fn add_weighted(total: &mut [f64; LANES], values: &[f64], counts: &[[i32; LANES]]) {
+    let mut block = [0.0; LANES];
+    for (value, counts) in values.iter().zip(counts) {
+        for lane in 0..LANES {
+            block[lane] += value * f64::from(counts[lane]);
+        }
+    }
+    for lane in 0..LANES {
+        total[lane] += block[lane];
+    }
 }
 
 /// Percentile interval: the `(1 ∓ confidence) / 2` quantiles of the draws, NaN draws left out.
@@ -217,11 +217,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::random::Stream;
 
-    /// One draw the plain way: pick rows one by one and average what is defined.
+    /// One draw the plain way: write down the picked values one by one and average what is defined.
     fn plain(column: &[f64], draw: usize, seed: u64) -> f64 {
-        let mut stream = Stream::new(seed, draw as u64);
-        let picked: Vec<f64> = (0..column.len()).map(|_| column[stream.next_below(column.len())]).collect();
+        let mut resample = Resample::new(seed, draw as u64, column.len());
+        let mut picked = Vec::new();
+        for block in column.chunks(BLOCK) {
+            resample.next_block(block.len(), |_, row| picked.push(block[row]));
+        }
+        assert_eq!(picked.len(), column.len());
         let defined: Vec<f64> = picked.into_iter().filter(|v| !v.is_nan()).collect();
         defined.iter().sum::<f64>() / defined.len() as f64
     }
@@ -246,8 +251,24 @@ mod tests {
     }
 
     #[test]
+    fn blocks_of_rows_give_what_picking_rows_gives() {
+        for n in [BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 3 * BLOCK + 700] {
+            let a: Vec<f64> = (0..n).map(|i| f64::sin(i as f64)).collect();
+            let b: Vec<f64> = a.iter().map(|v| if *v < -0.5 { f64::NAN } else { v * v }).collect();
+            let got = bootstrap_means(&[&a, &b], 9, 4).unwrap();
+            let alone = bootstrap_means(&[&a], 9, 4).unwrap();
+            for d in 0..9 {
+                assert!(
+                    (got[0][d] - plain(&a, d, 4)).abs() < 1e-12 && (alone[0][d] - got[0][d]).abs() < 1e-12
+                );
+                assert!((got[1][d] - plain(&b, d, 4)).abs() < 1e-12);
+            }
+        }
+    }
+
+    #[test]
     fn the_number_of_threads_changes_nothing() {
-        let a: Vec<f64> = (0..500).map(|i| f64::from(i % 7)).collect();
+        let a: Vec<f64> = (0..9_500).map(|i| f64::from(i % 7)).collect();
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| bootstrap_means(&[&a], 200, 3).unwrap())

@@ -48,6 +48,7 @@ pub mod rarefaction;
 pub mod ratio_metric;
 pub mod regression_adjustment;
 pub mod relative_lift;
+mod resample;
 pub mod sample_size;
 pub mod segment_heterogeneity;
 pub mod simultaneous_ci;
