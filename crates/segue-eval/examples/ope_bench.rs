@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
-use segue_eval::off_policy::{LoggedRounds, Weighting, doubly_robust, ips, policy_columns, snips};
+use segue_eval::off_policy::{MatrixRounds, Weighting, ips, snips};
 use segue_stats::bootstrap::{bootstrap_means, percentile_interval};
 
 fn floats(path: &Path) -> std::io::Result<Vec<f64>> {
@@ -51,25 +51,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     if action.len() != n {
         return Err(format!("action.u32 has {} rows, not {n}", action.len()).into());
     }
-    let (estimate, dr_wall, dr_cpu) = timed(5, || {
-        let c = policy_columns(&action, &policy, &model, n_actions)?;
-        let rounds = LoggedRounds {
-            reward: &reward,
-            propensity: &propensity,
-            target_probability: &c.target_probability,
-            model_reward: &c.model_reward,
-            model_value: &c.model_value,
-        };
-        doubly_robust(&rounds, Weighting::Plain)
-    });
-    let c = policy_columns(&action, &policy, &model, n_actions)?;
-    let rounds = LoggedRounds {
+    let matrices = MatrixRounds {
         reward: &reward,
         propensity: &propensity,
-        target_probability: &c.target_probability,
-        model_reward: &c.model_reward,
-        model_value: &c.model_value,
+        action: &action,
+        policy: &policy,
+        model: &model,
+        n_actions,
     };
+    let (estimate, dr_wall, dr_cpu) = timed(5, || matrices.doubly_robust(Weighting::Plain));
+    let c = matrices.columns()?;
+    let rounds = c.rounds(&reward, &propensity);
     let terms: Vec<f64> = rounds
         .weights()?
         .iter()

@@ -32,7 +32,7 @@ pub use gate::{
 };
 pub use interval::{IntervalKind, bernstein_half_width};
 pub use ips::{ips, snips};
-pub use matrix::{PolicyColumns, policy_columns};
+pub use matrix::{MatrixRounds, PolicyColumns};
 pub use pseudo_inverse::{PseudoInverse, pseudo_inverse_weight};
 pub use reward_model::CellMeans;
 pub use selection::{Chosen, lowest_mean_squared_error, slope};
