@@ -2,8 +2,9 @@
 //!
 //! Two worlds. *Rows*: independent values that arrive evenly over 14 looks. *Listeners*: people who enrol at
 //! different times, differ from each other for good (their values are correlated with themselves over time) and
-//! keep adding minutes after every look. Both at 50/50 and 90/10. Random numbers are counted, not carried: run
-//! `r` is the same on every machine and with any number of threads.
+//! keep adding minutes after every look. Both at 50/50 and 90/10, which read the same users: the arm is told by
+//! one number per user. Random numbers are counted, not carried: run `r` is the same on every machine and with any
+//! number of threads.
 //!
 //! `calibration [--quick]`; the table goes to stdout.
 
@@ -18,146 +19,202 @@ use segue_stats::asymptotic_cs::asymptotic_cs;
 use segue_stats::correlated_looks::{LookSums, correlated_bounds};
 use segue_stats::cuped::{CovariateSums, cuped};
 use segue_stats::distribution::normal;
-use segue_stats::group_sequential::{Sides, Spending, group_sequential_bounds};
+use segue_stats::group_sequential::{Sides, Spending, group_sequential_bounds, normal_equivalent};
 use segue_stats::quantile_metric::{ClusterSums, QuantileSums, quantile_moments};
 use segue_stats::random::Stream;
 use segue_stats::ratio_metric::RatioSums;
 use segue_stats::welch_t::welch_t;
 
 const LOOKS: usize = 14;
-const USERS: usize = 1_400;
+/// Shares of the treatment.
+const SPLITS: [f64; 2] = [0.5, 0.1];
 
 fn main() {
     let quick = std::env::args().any(|a| a == "--quick");
     let shrink = if quick { 20 } else { 1 };
-    println!("error and power over {LOOKS} looks, {USERS} users per run");
-    println!("{:<10} {:<6} {:<46} {:>7} {:>8} {:>8}", "world", "split", "rule", "runs", "rate", "± 2 se");
-    for split in [0.5, 0.1] {
-        for listeners in [false, true] {
-            sequential(listeners, split, 50_000 / shrink);
-        }
-        accumulating(split, 1_000 / shrink);
-    }
+    println!("error and power over {LOOKS} looks");
+    println!(
+        "{:<10} {:<6} {:>7} {:<46} {:>7} {:>8} {:>8}",
+        "world", "split", "users", "rule", "runs", "rate", "± 2 se"
+    );
+    sequential(false, 5_600, 50_000 / shrink);
+    sequential(true, 14_000, 50_000 / shrink);
+    println!();
+    println!("few units");
+    sequential(false, 1_400, 50_000 / shrink);
     println!();
     println!("coverage of 95 % intervals");
-    println!("{:<10} {:<6} {:<46} {:>7} {:>8} {:>8}", "world", "split", "interval", "runs", "rate", "± 2 se");
-    for split in [0.5, 0.1] {
-        for listeners in [false, true] {
-            coverage(listeners, split, 20_000 / shrink);
-        }
+    println!(
+        "{:<10} {:<6} {:>7} {:<46} {:>7} {:>8} {:>8}",
+        "world", "split", "users", "interval", "runs", "rate", "± 2 se"
+    );
+    for listeners in [false, true] {
+        coverage(listeners, 8_400, 0.5, 20_000 / shrink);
+    }
+    println!();
+    println!("coverage of 95 % intervals, few units with heavy tails (log-normal, sigma 1)");
+    coverage(false, 1_400, 1.0, 20_000 / shrink);
+    println!();
+    println!("error over {LOOKS} looks, values that keep accumulating (Pocock)");
+    for split in SPLITS {
+        accumulating(split, 4_000, 1_000 / shrink);
     }
 }
 
-fn gauss(s: &mut Stream) -> f64 {
-    normal::quantile(s.next_f64().max(1e-300))
-}
-
-fn line(listeners: bool, split: f64, what: &str, hits: u64, runs: u64) {
+fn line(listeners: bool, split: f64, users: usize, what: &str, hits: u64, runs: u64) {
     let rate = hits as f64 / runs as f64;
     let error = 2.0 * (rate * (1.0 - rate) / runs as f64).sqrt();
     let world = if listeners { "listeners" } else { "rows" };
     let split = if split == 0.5 { "50/50" } else { "90/10" };
-    println!("{world:<10} {split:<6} {what:<46} {runs:>7} {rate:>8.4} {error:>8.4}");
+    println!("{world:<10} {split:<6} {users:>7} {what:<46} {runs:>7} {rate:>8.4} {error:>8.4}");
+}
+
+/// One look of one run.
+#[derive(Clone, Copy, Default)]
+struct Look {
+    /// Effect over standard error.
+    statistic: f64,
+    /// The z that is as unlikely; only where it could matter.
+    z: f64,
+    standard_error: f64,
+    n: f64,
 }
 
 /// Closed values: each unit adds its one final value at the look at which it matures.
-fn sequential(listeners: bool, split: f64, runs: u64) {
-    let times: Vec<f64> = (1..=LOOKS).map(|k| k as f64 / LOOKS as f64).collect();
-    let bounds = |s| group_sequential_bounds(&times, 0.05, Sides::Two, s).expect("fourteen even looks").z;
+fn sequential(listeners: bool, users: usize, runs: u64) {
+    // The share of the users that is planned to be there: listeners enrol more at first.
+    let share = |k: usize| {
+        let t = k as f64 / LOOKS as f64;
+        if listeners { 1.0 - (1.0 - t) * (1.0 - t) } else { t }
+    };
+    let times: Vec<f64> = (1..=LOOKS).map(share).collect();
+    let bounds = |s| group_sequential_bounds(&times, 0.05, Sides::Two, s).expect("looks that rise").z;
     let rules: Vec<(&str, Vec<f64>)> = vec![
-        ("naive peeking", vec![normal::upper_quantile(0.025); LOOKS]),
         ("GST O'Brien-Fleming", bounds(Spending::ObrienFleming)),
         ("GST Pocock", bounds(Spending::Pocock)),
         ("GST power 2", bounds(Spending::Power(2.0))),
         ("GST HSD -4", bounds(Spending::HwangShihDeCani(-4.0))),
     ];
+    let pocock = &rules[1].1;
+    let plain = normal::upper_quantile(0.025);
+    let names: Vec<&str> = rules
+        .iter()
+        .map(|(n, _)| *n)
+        .chain(["always valid", "fixed, at the end", "naive peeking", "GST Pocock, normal boundaries"])
+        .collect();
     // The effect that a fixed test of all users finds 80 % of the time.
-    let n_t = USERS as f64 * split;
-    let sd = if listeners {
-        (0.64_f64.exp() * (0.64_f64.exp() - 1.0) + 0.25 * 0.64_f64.exp()).sqrt()
-    } else {
-        1.0
+    let e = 0.64_f64.exp();
+    let sd = if listeners { (e * (e - 1.0) + 0.25 * e).sqrt() } else { 1.0 };
+    let effect = |split: f64| {
+        let n_t = users as f64 * split;
+        (plain + normal::quantile(0.8)) * sd * (1.0 / n_t + 1.0 / (users as f64 - n_t)).sqrt()
     };
-    let effect = (normal::upper_quantile(0.025) + normal::quantile(0.8))
-        * sd
-        * (1.0 / n_t + 1.0 / (USERS as f64 - n_t)).sqrt();
-    for (shift, power) in [(0.0, false), (effect, true)] {
-        // Per rule, then always-valid, then the fixed test at the end.
-        let hits: Vec<u64> = (0..runs)
-            .into_par_iter()
-            .map(|run| {
-                let z = path(listeners, split, shift, run);
-                let mut hit: Vec<u64> = rules
-                    .iter()
-                    .map(|(_, b)| u64::from(z.iter().zip(b).any(|((z, ..), b)| z.abs() >= *b)))
-                    .collect();
-                let always = z.iter().any(|&(z, se, n)| {
-                    asymptotic_cs(z * se, se, n, 0.05, USERS as f64)
-                        .is_ok_and(|c| (z * se).abs() >= c.half_width)
-                });
-                hit.push(u64::from(always));
-                hit.push(u64::from(z.last().is_some_and(|(z, ..)| z.abs() >= normal::upper_quantile(0.025))));
-                hit
-            })
-            .reduce(|| vec![0; rules.len() + 2], |a, b| a.iter().zip(&b).map(|(x, y)| x + y).collect());
-        let names = rules.iter().map(|(n, _)| *n).chain(["always valid", "fixed, at the end"]);
-        for (name, hits) in names.zip(hits) {
-            if !(power && name == "naive peeking") {
-                line(
-                    listeners,
-                    split,
-                    &format!("{name}: {}", if power { "power" } else { "A/A" }),
-                    hits,
-                    runs,
-                );
+    // Per split, without and with the effect, per rule.
+    let width = names.len();
+    let hits: Vec<u64> = (0..runs)
+        .into_par_iter()
+        .map(|run| {
+            let sums = closed_sums(listeners, users, run);
+            let mut hit = Vec::with_capacity(4 * width);
+            for (split, sums) in SPLITS.iter().zip(&sums) {
+                for shift in [0.0, effect(*split)] {
+                    let looks = path(sums, shift);
+                    let crosses = |b: &[f64]| looks.iter().zip(b).any(|(l, b)| l.z.abs() >= *b);
+                    hit.extend(rules.iter().map(|(_, b)| crosses(b)));
+                    hit.push(looks.iter().any(|l| {
+                        let effect = l.statistic * l.standard_error;
+                        asymptotic_cs(effect, l.standard_error, l.n, 0.05, users as f64)
+                            .is_ok_and(|c| effect.abs() >= c.half_width)
+                    }));
+                    hit.push(looks.last().is_some_and(|l| l.z.abs() >= plain));
+                    hit.push(looks.iter().any(|l| l.statistic.abs() >= plain));
+                    hit.push(looks.iter().zip(pocock).any(|(l, b)| l.statistic.abs() >= *b));
+                }
+            }
+            hit.into_iter().map(u64::from).collect::<Vec<u64>>()
+        })
+        .reduce(|| vec![0; 4 * width], |a, b| a.iter().zip(&b).map(|(x, y)| x + y).collect());
+    for (hits, split) in hits.chunks(2 * width).zip(SPLITS) {
+        for (hits, what) in hits.chunks(width).zip(["A/A", "power"]) {
+            for (name, hits) in names.iter().zip(hits) {
+                // Peeking has no power to speak of; normal boundaries matter where units are few.
+                let shown = match *name {
+                    "naive peeking" => what == "A/A",
+                    "GST Pocock, normal boundaries" => what == "A/A" && users < 2_000,
+                    _ => true,
+                };
+                if shown {
+                    line(listeners, split, users, &format!("{name}: {what}"), *hits, runs);
+                }
             }
         }
     }
 }
 
-/// z, standard error and units at each look.
-fn path(listeners: bool, split: f64, shift: f64, run: u64) -> Vec<(f64, f64, f64)> {
+/// Sums by split, look and arm.
+fn closed_sums(listeners: bool, users: usize, run: u64) -> [[[ArmSums; 2]; LOOKS]; 2] {
     let mut s = Stream::new(if listeners { 21 } else { 20 }, run);
-    let mut by_look = vec![[ArmSums { n: 0, sum: 0.0, sum_sq: 0.0 }; 2]; LOOKS];
-    for user in 0..USERS {
-        let arm = usize::from(s.next_f64() < split);
-        // Rows come evenly; listeners enrol more at first.
-        let (look, value) = if listeners {
-            let look = (LOOKS as f64 * s.next_f64().powf(1.3)) as usize;
-            let level = (0.8 * gauss(&mut s)).exp();
-            (look, level + 0.5 * 0.32_f64.exp() * gauss(&mut s))
-        } else {
-            (user * LOOKS / USERS, gauss(&mut s))
-        };
-        let y = value + shift * arm as f64;
-        let sums = &mut by_look[look][arm];
-        sums.n += 1;
-        sums.sum += y;
-        sums.sum_sq += y * y;
+    let none = ArmSums { n: 0, sum: 0.0, sum_sq: 0.0 };
+    let mut sums = [[[none; 2]; LOOKS]; 2];
+    let mut add = |arm: f64, look: usize, y: f64| {
+        for (sums, split) in sums.iter_mut().zip(SPLITS) {
+            let sums = &mut sums[look][usize::from(arm < split)];
+            sums.n += 1;
+            sums.sum += y;
+            sums.sum_sq += y * y;
+        }
+    };
+    if listeners {
+        for _ in 0..users {
+            // More enrol at first.
+            let look = (LOOKS as f64 * s.next_f64().min(s.next_f64())) as usize;
+            let [level, noise] = s.next_normals();
+            add(s.next_f64(), look, (0.8 * level).exp() + 0.5 * 0.32_f64.exp() * noise);
+        }
+    } else {
+        for user in (0..users).step_by(2) {
+            let values = s.next_normals();
+            for (at, y) in (user..).zip(values) {
+                add(s.next_f64(), at * LOOKS / users, y);
+            }
+        }
     }
+    sums
+}
+
+/// All looks, with the treatment's values shifted.
+fn path(by_look: &[[ArmSums; 2]; LOOKS], shift: f64) -> [Look; LOOKS] {
     let mut all = [ArmSums { n: 0, sum: 0.0, sum_sq: 0.0 }; 2];
-    by_look
-        .iter()
-        .map(|arms| {
-            for (a, b) in all.iter_mut().zip(arms) {
-                a.n += b.n;
-                a.sum += b.sum;
-                a.sum_sq += b.sum_sq;
+    by_look.map(|arms| {
+        for (a, b) in all.iter_mut().zip(arms) {
+            a.n += b.n;
+            a.sum += b.sum;
+            a.sum_sq += b.sum_sq;
+        }
+        let [c, t] = all;
+        let n = t.n as f64;
+        let t = ArmSums {
+            n: t.n,
+            sum: t.sum + shift * n,
+            sum_sq: t.sum_sq + 2.0 * shift * t.sum + n * shift * shift,
+        };
+        match (c.moments(false), t.moments(false)) {
+            (Ok(c), Ok(t)) if c.variance + t.variance > 0.0 => {
+                let standard_error = (c.variance_of_mean() + t.variance_of_mean()).sqrt();
+                let statistic = (t.mean - c.mean) / standard_error;
+                let (vc, vt) = (c.variance_of_mean(), t.variance_of_mean());
+                let dof = (vc + vt).powi(2) / (vc * vc / (c.n - 1.0) + vt * vt / (t.n - 1.0));
+                // No boundary lies below 1.9.
+                let z = if statistic.abs() > 1.9 { normal_equivalent(statistic, dof) } else { statistic };
+                Look { statistic, z, standard_error, n: c.n + t.n }
             }
-            match (all[0].moments(false), all[1].moments(false)) {
-                (Ok(c), Ok(t)) if c.variance + t.variance > 0.0 => {
-                    let se = (c.variance_of_mean() + t.variance_of_mean()).sqrt();
-                    ((t.mean - c.mean) / se, se, c.n + t.n)
-                }
-                _ => (0.0, 1.0, 2.0),
-            }
-        })
-        .collect()
+            _ => Look { standard_error: 1.0, n: 2.0, ..Look::default() },
+        }
+    })
 }
 
 /// Values that keep accumulating: enrolled n as the information (wrong), and the estimated covariance.
-fn accumulating(split: f64, runs: u64) {
-    let users = 400;
+fn accumulating(split: f64, users: usize, runs: u64) {
     let times: Vec<f64> = (1..=LOOKS).map(|k| k as f64 / LOOKS as f64).collect();
     let hits: Vec<u64> = (0..runs)
         .into_par_iter()
@@ -168,7 +225,7 @@ fn accumulating(split: f64, runs: u64) {
                 let arm = usize::from(s.next_f64() < split);
                 // Half are there from the start, the others come evenly.
                 let from = ((2.0 * LOOKS as f64 * s.next_f64()) as usize).saturating_sub(LOOKS);
-                let level = (0.8 * gauss(&mut s)).exp();
+                let level = (0.8 * s.next_normals()[0]).exp();
                 let mut total = 0.0;
                 let values: Vec<f64> = (0..LOOKS)
                     .map(|k| {
@@ -207,87 +264,117 @@ fn accumulating(split: f64, runs: u64) {
             vec![crossed(wrong.ok().map(|b| b.z)), crossed(right.ok())]
         })
         .reduce(|| vec![0; 2], |a, b| a.iter().zip(&b).map(|(x, y)| x + y).collect());
-    line(true, split, "accumulating, enrolled n as information: A/A", hits[0], runs);
-    line(true, split, "accumulating, covariance estimated: A/A", hits[1], runs);
+    line(true, split, users, "accumulating, enrolled n as information: A/A", hits[0], runs);
+    line(true, split, users, "accumulating, covariance estimated: A/A", hits[1], runs);
 }
 
 /// One user of the coverage worlds.
 struct User {
-    arm: usize,
-    group: usize,
+    /// Tells the arm.
+    arm: f64,
     before: f64,
+    /// Rows within the world's.
+    rows: std::ops::Range<usize>,
+}
+
+/// Users, and their rows as they are without treatment.
+struct World {
+    users: Vec<User>,
     rows: Vec<f64>,
-    artists: Vec<usize>,
 }
 
-fn users(listeners: bool, split: f64, run: u64, lift: f64) -> Vec<User> {
+fn world(listeners: bool, users: usize, spread: f64, run: u64) -> World {
     let mut s = Stream::new(if listeners { 41 } else { 40 }, run);
-    (0..USERS)
-        .map(|_| {
-            let arm = usize::from(s.next_f64() < split);
-            let group = s.next_below(64);
-            let own = if listeners { 0.8 * gauss(&mut s) } else { 0.0 };
-            let noise = if listeners { 0.6 } else { 1.0 };
-            let n = if listeners { 1 + s.next_below(8) } else { 1 };
-            let scale = if arm == 1 { 1.0 + lift } else { 1.0 };
-            let rows: Vec<f64> = (0..n).map(|_| scale * (own + noise * gauss(&mut s)).exp()).collect();
-            // What was heard before: like the listener, or like the one row.
-            let like = if listeners { own } else { (rows[0] / scale).ln() };
-            let before = (0.8 * like + 0.4 * gauss(&mut s)).exp();
-            // Half of a listener's plays are of one artist.
-            let loved = (80.0 * s.next_f64().powi(2)) as usize;
-            let artists = (0..n)
-                .map(|_| {
-                    if listeners && s.next_f64() < 0.5 {
-                        loved
-                    } else {
-                        (80.0 * s.next_f64().powi(2)) as usize
-                    }
-                })
-                .collect();
-            User { arm, group, before, rows, artists }
-        })
-        .collect()
+    let mut world = World { users: Vec::with_capacity(users), rows: Vec::with_capacity(users * 5) };
+    for _ in 0..users {
+        let [own, luck] = s.next_normals();
+        let from = world.rows.len();
+        if listeners {
+            let n = 1 + s.next_below(8);
+            while world.rows.len() < from + n {
+                for noise in s.next_normals().into_iter().take(from + n - world.rows.len()) {
+                    world.rows.push((spread * (0.8 * own + 0.6 * noise)).exp());
+                }
+            }
+        } else {
+            world.rows.push((spread * own).exp());
+        }
+        // What was heard before: like the listener, or like the one row.
+        let before = (spread * (0.8 * own + 0.4 * luck)).exp();
+        world.users.push(User { arm: s.next_f64(), before, rows: from..world.rows.len() });
+    }
+    world
 }
 
-fn coverage(listeners: bool, split: f64, runs: u64) {
-    let lift = 0.05;
-    let names =
-        ["mean (Welch)", "ratio (delta)", "quantile .75 (clustered)", "mean, CUPED", "Gini at equal plays"];
-    // Means: E[exp(N(0, 1))] = √e per row; listeners have 4.5 rows on average.
-    let row_mean = 0.5_f64.exp();
-    let unit_mean = row_mean * if listeners { 4.5 } else { 1.0 };
-    let quantile = normal::quantile(0.75).exp();
-    let truths = [lift * unit_mean, lift * row_mean, lift * quantile, lift * unit_mean, 0.0];
-    let hits = (0..runs)
-        .into_par_iter()
-        .map(|run| {
-            let world = users(listeners, split, run, lift);
-            let z = normal::upper_quantile(0.025);
-            let intervals = [
-                mean(&world, false),
-                ratio(&world),
-                quantiles(&world).map(|(e, se)| [e - z * se, e + z * se]),
-                mean(&world, true),
-                gini(&world).map(|(e, se)| [e - z * se, e + z * se]),
-            ];
-            let mut hit = [0_u64; 5];
-            for ((hit, interval), truth) in hit.iter_mut().zip(intervals).zip(truths) {
-                *hit = u64::from(interval.is_some_and(|[low, high]| low <= truth && truth <= high));
-            }
-            hit
-        })
-        .reduce(|| [0; 5], |a, b| std::array::from_fn(|i| a[i] + b[i]));
-    for (name, hits) in names.iter().zip(hits) {
-        line(listeners, split, name, hits, runs);
+/// The world under one split: `(control, treatment)` picked by arm, treated rows scaled.
+struct Trial<'a> {
+    world: &'a World,
+    split: f64,
+    lift: f64,
+}
+
+impl Trial<'_> {
+    fn arm(&self, user: &User) -> usize {
+        usize::from(user.arm < self.split)
+    }
+
+    fn scale(&self, arm: usize) -> f64 {
+        1.0 + self.lift * arm as f64
+    }
+
+    fn rows(&self, user: &User) -> &[f64] {
+        &self.world.rows[user.rows.clone()]
     }
 }
 
-fn mean(world: &[User], adjusted: bool) -> Option<[f64; 2]> {
+const INTERVALS: [&str; 5] =
+    ["mean (Welch)", "ratio (delta)", "quantile .75 (clustered)", "mean, CUPED", "Gini at equal plays"];
+
+/// Users whose plays are counted by artist.
+const GINI_USERS: usize = 1_400;
+
+fn coverage(listeners: bool, users: usize, spread: f64, runs: u64) {
+    let lift = 0.05;
+    // Means: E[exp(N(0, spread²))] per row; listeners have 4.5 rows on average.
+    let row_mean = (0.5 * spread * spread).exp();
+    let unit_mean = row_mean * if listeners { 4.5 } else { 1.0 };
+    let quantile = (spread * normal::quantile(0.75)).exp();
+    let truths = [lift * unit_mean, lift * row_mean, lift * quantile, lift * unit_mean, 0.0];
+    let z = normal::upper_quantile(0.025);
+    let hits = (0..runs)
+        .into_par_iter()
+        .map(|run| {
+            let world = world(listeners, users, spread, run);
+            SPLITS.map(|split| {
+                let trial = Trial { world: &world, split, lift };
+                let around = |(e, se): (f64, f64)| [e - z * se, e + z * se];
+                let intervals = [
+                    mean(&trial, false),
+                    ratio(&trial),
+                    quantiles(&trial).map(around),
+                    mean(&trial, true),
+                    gini(listeners, split, run).map(around),
+                ];
+                std::array::from_fn::<u64, 5, _>(|i| {
+                    u64::from(intervals[i].is_some_and(|[low, high]| low <= truths[i] && truths[i] <= high))
+                })
+            })
+        })
+        .reduce(|| [[0; 5]; 2], |a, b| std::array::from_fn(|s| std::array::from_fn(|i| a[s][i] + b[s][i])));
+    for (split, hits) in SPLITS.into_iter().zip(hits) {
+        for (name, hits) in INTERVALS.iter().zip(hits) {
+            let users = if *name == "Gini at equal plays" { GINI_USERS } else { users };
+            line(listeners, split, users, name, hits, runs);
+        }
+    }
+}
+
+fn mean(trial: &Trial<'_>, adjusted: bool) -> Option<[f64; 2]> {
     let mut sums = [CovariateSums { n: 0, y: 0.0, y_sq: 0.0, x: 0.0, x_sq: 0.0, xy: 0.0 }; 2];
-    for u in world {
-        let (y, x): (f64, f64) = (u.rows.iter().sum(), u.before);
-        let s = &mut sums[u.arm];
+    for u in &trial.world.users {
+        let arm = trial.arm(u);
+        let (y, x): (f64, f64) = (trial.scale(arm) * trial.rows(u).iter().sum::<f64>(), u.before);
+        let s = &mut sums[arm];
         *s = CovariateSums {
             n: s.n + 1,
             y: s.y + y,
@@ -304,7 +391,7 @@ fn mean(world: &[User], adjusted: bool) -> Option<[f64; 2]> {
     welch_t(&c.ok()?, &t.ok()?, 0.0, 0.05, Alternative::TwoSided).ok().map(|w| w.interval)
 }
 
-fn ratio(world: &[User]) -> Option<[f64; 2]> {
+fn ratio(trial: &Trial<'_>) -> Option<[f64; 2]> {
     let none = RatioSums {
         n: 0,
         numerator: 0.0,
@@ -314,9 +401,10 @@ fn ratio(world: &[User]) -> Option<[f64; 2]> {
         product: 0.0,
     };
     let mut sums = [none; 2];
-    for u in world {
-        let (y, d): (f64, f64) = (u.rows.iter().sum(), u.rows.len() as f64);
-        let s = &mut sums[u.arm];
+    for u in &trial.world.users {
+        let (arm, rows) = (trial.arm(u), trial.rows(u));
+        let (y, d): (f64, f64) = (trial.scale(arm) * rows.iter().sum::<f64>(), rows.len() as f64);
+        let s = &mut sums[arm];
         s.n += 1;
         s.numerator += y;
         s.numerator_sq += y * y;
@@ -328,21 +416,27 @@ fn ratio(world: &[User]) -> Option<[f64; 2]> {
     welch_t(&c.ok()?, &t.ok()?, 0.0, 0.05, Alternative::TwoSided).ok().map(|w| w.interval)
 }
 
-fn quantiles(world: &[User]) -> Option<(f64, f64)> {
+/// Scaling rows scales their quantiles: order statistics are those of the rows as they are.
+fn quantiles(trial: &Trial<'_>) -> Option<(f64, f64)> {
     let nu = 0.75;
     let mut moments = Vec::new();
     for arm in 0..2 {
-        let mut rows: Vec<f64> =
-            world.iter().filter(|u| u.arm == arm).flat_map(|u| u.rows.iter().copied()).collect();
-        rows.sort_unstable_by(f64::total_cmp);
-        let n = rows.len() as f64;
-        let reach = normal::upper_quantile(0.025) * (nu * (1.0 - nu) / n).sqrt();
-        let at = |q: f64| rows[((n * q).ceil() as usize).clamp(1, rows.len()) - 1];
-        let quantile = at(nu);
+        let of_arm = || trial.world.users.iter().filter(|u| trial.arm(u) == arm);
+        let mut rows: Vec<f64> = of_arm().flat_map(|u| trial.rows(u).iter().copied()).collect();
+        let n = rows.len();
+        let reach = normal::upper_quantile(0.025) * (nu * (1.0 - nu) / n as f64).sqrt();
+        let index = |q: f64| ((n as f64 * q).ceil() as usize).clamp(1, n) - 1;
+        // From the top down, each within what lies below the one before.
+        let mut within = n;
+        let [upper, quantile, lower] = [nu + reach, nu, nu - reach].map(|q| {
+            let value = *rows[..within].select_nth_unstable_by(index(q), f64::total_cmp).1;
+            within = index(q) + 1;
+            value
+        });
         let mut c =
             ClusterSums { n_clusters: 0, below: 0.0, below_sq: 0.0, size: 0.0, size_sq: 0.0, product: 0.0 };
-        for u in world.iter().filter(|u| u.arm == arm) {
-            let below = u.rows.iter().filter(|r| **r <= quantile).count() as f64;
+        for u in of_arm() {
+            let below = trial.rows(u).iter().filter(|r| **r <= quantile).count() as f64;
             let size = u.rows.len() as f64;
             c.n_clusters += 1;
             c.below += below;
@@ -351,12 +445,13 @@ fn quantiles(world: &[User]) -> Option<(f64, f64)> {
             c.size_sq += size * size;
             c.product += below * size;
         }
+        let scale = trial.scale(arm);
         let sums = QuantileSums {
-            n: rows.len() as u64,
-            n_star: rows.len() as u64,
-            quantile,
-            lower: at(nu - reach),
-            upper: at(nu + reach),
+            n: n as u64,
+            n_star: n as u64,
+            quantile: scale * quantile,
+            lower: scale * lower,
+            upper: scale * upper,
             clusters: Some(c),
         };
         moments.push(quantile_moments(&sums, nu).ok()?);
@@ -365,11 +460,18 @@ fn quantiles(world: &[User]) -> Option<(f64, f64)> {
     Some((moments[1].mean - moments[0].mean, se))
 }
 
-fn gini(world: &[User]) -> Option<(f64, f64)> {
+/// Plays over 80 artists by users of 64 groups; half of a listener's plays are of one artist.
+fn gini(listeners: bool, split: f64, run: u64) -> Option<(f64, f64)> {
+    let mut s = Stream::new(if listeners { 51 } else { 50 }, run);
     let mut groups = [vec![vec![0_u64; 80]; 64], vec![vec![0_u64; 80]; 64]];
-    for u in world {
-        for &artist in &u.artists {
-            groups[u.arm][u.group][artist] += 1;
+    for _ in 0..GINI_USERS {
+        let (arm, group) = (usize::from(s.next_f64() < split), s.next_below(64));
+        let n = if listeners { 1 + s.next_below(8) } else { 1 };
+        let loved = (80.0 * s.next_f64().powi(2)) as usize;
+        for _ in 0..n {
+            let faithful = listeners && s.next_f64() < 0.5;
+            let artist = if faithful { loved } else { (80.0 * s.next_f64().powi(2)) as usize };
+            groups[arm][group][artist] += 1;
         }
     }
     let e = equal_plays(&groups[0], &groups[1], MetricKind::Gini).ok()?;

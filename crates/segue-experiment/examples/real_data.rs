@@ -94,6 +94,7 @@ fn asos(path: &Path) -> Result<(), Box<dyn Error>> {
     let names = ["fixed, looked at each time", "GST O'Brien-Fleming", "GST Pocock", "always valid"];
     let mut replays: [Replay; 4] = Default::default();
     let (mut n_series, mut n_end) = (0_u32, 0_u32);
+    let mut solved: BTreeMap<Vec<u64>, [Vec<f64>; 2]> = BTreeMap::new();
     for rows in series.values_mut() {
         rows.sort_by(|a, b| a.0.total_cmp(&b.0));
         // Looks with new units and some variance; a look that shrinks (data were withdrawn) is left out.
@@ -111,8 +112,17 @@ fn asos(path: &Path) -> Result<(), Box<dyn Error>> {
         let fixed = normal::upper_quantile(0.025);
         let truth = z.last().is_some_and(|z| z.abs() >= fixed);
         n_end += u32::from(truth);
-        let obf = group_sequential_bounds(&times, 0.05, Sides::Two, Spending::ObrienFleming)?.z;
-        let pocock = group_sequential_bounds(&times, 0.05, Sides::Two, Spending::Pocock)?.z;
+        // The metrics of an experiment are read at the same looks: their boundaries are solved once.
+        let key: Vec<u64> = times.iter().map(|t| t.to_bits()).collect();
+        let [obf, pocock] = match solved.get(&key) {
+            Some(known) => known.clone(),
+            None => {
+                let of = |spending| group_sequential_bounds(&times, 0.05, Sides::Two, spending).map(|b| b.z);
+                let new = [of(Spending::ObrienFleming)?, of(Spending::Pocock)?];
+                solved.insert(key, new.clone());
+                new
+            }
+        };
         let always: Vec<f64> = looks
             .iter()
             .map(|l| asymptotic_cs(l.2, l.3, l.1, 0.05, planned).map(|c| c.half_width / l.3))

@@ -8,7 +8,7 @@
 use crate::StatsError;
 use crate::distribution::normal;
 use crate::error::{finite, positive, share};
-use crate::group_sequential::{Boundaries, LIMIT, NODES_PER_STEP, Sides, advance};
+use crate::group_sequential::{Boundaries, LIMIT, NODES_PER_STEP, Sides, advance, is_same_look};
 
 /// Result of [`after_stopping`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -148,10 +148,8 @@ struct Step {
 
 impl Paths {
     fn new(times: &[f64], boundaries: &Boundaries, sides: Sides) -> Result<Self, StatsError> {
-        let mut steps = Vec::with_capacity(times.len());
-        let mut going = vec![(0.0, 1.0)];
         let mut before = 0.0;
-        for (&at, &z) in times.iter().zip(&boundaries.z) {
+        for &at in times {
             if at.is_nan() || at <= before {
                 return Err(StatsError::Range {
                     what: "information time",
@@ -159,10 +157,28 @@ impl Paths {
                     rule: "information times rise, above 0",
                 });
             }
+            before = at;
+        }
+        // Of looks that cannot be told apart the first counts, but for the last look of all.
+        let mut looks: Vec<(f64, f64)> = Vec::with_capacity(times.len());
+        for (look, (&at, &z)) in times.iter().zip(&boundaries.z).enumerate() {
+            if looks.last().is_some_and(|&(before, _)| is_same_look(before, at)) {
+                if look + 1 < times.len() {
+                    continue;
+                }
+                looks.pop();
+            }
+            looks.push((at, z));
+        }
+        let mut steps: Vec<Step> = Vec::with_capacity(looks.len());
+        let mut going = vec![(0.0, 1.0)];
+        let mut before = 0.0;
+        for (look, &(at, z)) in looks.iter().enumerate() {
             let (sd, upper): (f64, f64) = ((at - before).sqrt(), z * at.sqrt());
             let lower = if sides == Sides::Two { -upper } else { -LIMIT * at.sqrt() };
-            let next =
-                if upper > lower { advance(&going, lower, upper, sd, NODES_PER_STEP) } else { Vec::new() };
+            let next = looks.get(look + 1).map_or(Vec::new(), |&(next, _)| {
+                advance(&going, [lower, upper], sd, (next - at).sqrt(), NODES_PER_STEP)
+            });
             steps.push(Step { before, at, upper, going: std::mem::replace(&mut going, next) });
             before = at;
         }

@@ -145,31 +145,44 @@ pub fn correlated_bounds(
     let factor = semidefinite_factor(&correlation(covariance)?);
     let per_side = alpha / if sides == Sides::Two { 2.0 } else { 1.0 };
     let tails = if sides == Sides::Two { 2.0 } else { 1.0 };
-    let mut paths: Vec<Vec<f64>> = (0..PATHS)
-        .into_par_iter()
-        .map(|path| {
-            let mut stream = Stream::new(seed, path as u64);
-            let noise: Vec<f64> =
-                (0..looks).map(|_| normal::quantile(stream.next_f64().max(1e-300))).collect();
-            factor.iter().map(|row| row.iter().zip(&noise).map(|(l, z)| l * z).sum()).collect()
-        })
-        .collect();
+    // Row-major `[PATHS][n_looks]`.
+    let mut paths = vec![0.0; PATHS * looks];
+    paths.par_chunks_exact_mut(looks).enumerate().for_each(|(path, z)| {
+        let mut stream = Stream::new(seed, path as u64);
+        for pair in z.chunks_mut(2) {
+            pair.iter_mut().zip(stream.next_normals()).for_each(|(z, noise)| *z = noise);
+        }
+        // In place from the last look back: a row of the factor reads no noise after its own.
+        for k in (0..looks).rev() {
+            z[k] = factor[k].iter().zip(&*z).take(k + 1).map(|(l, noise)| l * noise).sum();
+        }
+    });
+    let mut going: Vec<u32> = (0..PATHS as u32).collect();
+    let mut reached = Vec::with_capacity(PATHS);
     let (mut bounds, mut spent) = (Vec::with_capacity(looks), 0.0);
     for (k, &t) in spending_times.iter().enumerate() {
         let target = spending.spent(per_side, t.min(1.0));
         let increment: f64 = (target - spent).max(0.0);
         spent = target;
         let union = normal::upper_quantile(increment.min(0.5));
-        let reach = |path: &[f64]| if sides == Sides::Two { path[k].abs() } else { path[k] };
+        let reach = |path: u32| {
+            let z = paths[path as usize * looks + k];
+            if sides == Sides::Two { z.abs() } else { z }
+        };
         let crossing = increment * tails * PATHS as f64;
         let z = if crossing < FEWEST {
             union
         } else {
-            let mut reached: Vec<f64> = paths.iter().map(|p| reach(p)).collect();
-            reached.sort_unstable_by(|a, b| b.total_cmp(a));
-            reached.get(crossing.ceil() as usize).copied().unwrap_or(0.0).clamp(0.0, union)
+            reached.clear();
+            reached.extend(going.iter().map(|&p| reach(p)));
+            let at = crossing.ceil() as usize;
+            if at < reached.len() {
+                reached.select_nth_unstable_by(at, |a, b| b.total_cmp(a)).1.clamp(0.0, union)
+            } else {
+                0.0
+            }
         };
-        paths.retain(|p| reach(p) < z);
+        going.retain(|&p| reach(p) < z);
         bounds.push(z);
     }
     Ok(bounds)

@@ -2,23 +2,33 @@
 //!
 //! The statistic at look `k` is Brownian motion at information time `t_k`, divided by `√t_k`: its
 //! increments are independent. The density of paths that have not crossed is carried from look to
-//! look on a Gauss–Legendre grid, and each boundary is solved so that the crossing probability of
-//! that look is what the spending function gives it.
+//! look on a grid of Gauss–Legendre panels, and each boundary is solved so that the crossing probability of
+//! that look is what the spending function gives it. A density is as smooth as the step that made it and is
+//! read through a kernel as narrow as the next one: the grid resolves the narrower of the two.
 //!
 //! Sources: Armitage, McPherson & Rowe, JRSS A 1969; Lan & DeMets, "Discrete sequential boundaries for
 //! clinical trials", Biometrika 1983; Jennison & Turnbull, "Group Sequential Methods", 2000, chapter 19.
 
 use crate::StatsError;
-use crate::distribution::{bisect_falling, normal};
+use crate::distribution::{normal, student_t};
 use crate::error::{finite, positive, share};
-use crate::quadrature::{gauss_legendre, gauss_legendre_on};
+use crate::quadrature::gauss_legendre;
 
 /// Boundaries lie within this many standard deviations: beyond, a crossing is not worth its digits.
 pub(crate) const LIMIT: f64 = 8.0;
 
-/// Grid points per standard deviation of a step. The density is as smooth as one step is wide; a test
-/// holds the boundaries against a grid four times as fine.
+/// Grid points per standard deviation of a step; a test holds the boundaries against a grid four times as
+/// fine.
 pub(crate) const NODES_PER_STEP: f64 = 3.0;
+
+/// Nodes of one panel.
+const PANEL: usize = 16;
+
+/// Steps are not followed beyond this many standard deviations: 1e-22 of them go further.
+const REACH: f64 = 10.0;
+
+/// Looks that follow each other within this share of the information are one look to the paths.
+const CLOSEST: f64 = 4e-5;
 
 /// How much of the error may be spent by information time `t`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,6 +88,9 @@ pub struct Boundaries {
 
 /// Upper z boundaries for looks at `information_times`.
 ///
+/// A look with less than 4e-5 of its information new has the union bound `Φ⁻¹(1 − spent at this look)`, which is never too
+/// low, and takes no path away from later looks.
+///
 /// # Errors
 /// [`StatsError::TooFew`] without looks; [`StatsError::Range`] for information times that do not rise
 /// within `(0, 1]`, `alpha` outside `(0, 1)` or a spending parameter out of range.
@@ -123,39 +136,128 @@ fn bounds_on_grid(
     // Paths that go on, as weighted points of the score scale √t z; before the first look all are at 0.
     let mut going: Vec<(f64, f64)> = vec![(0.0, 1.0)];
     let (mut spent, mut before) = (0.0, 0.0);
-    for &t in information_times {
+    for (look, &t) in information_times.iter().enumerate() {
         let target = spending.spent(a, t.min(1.0));
-        let sd = (t - before).sqrt();
-        let crossing = |z: f64| -> f64 {
-            going.iter().map(|&(at, mass)| mass * normal::sf((z * t.sqrt() - at) / sd)).sum()
-        };
         let increment = target - spent;
-        let z = if crossing(LIMIT) >= increment {
-            LIMIT
-        } else {
-            bisect_falling(-LIMIT, LIMIT, |z| crossing(z) - increment)
-        };
-        out.z.push(z);
         out.spent_one_side.push(target);
-
+        spent = target;
+        if is_same_look(before, t) {
+            out.z.push(normal::upper_quantile(increment.clamp(0.0, 0.5)).min(LIMIT));
+            continue;
+        }
+        let sd = (t - before).sqrt();
+        let z = boundary(&going, t.sqrt(), sd, increment);
+        out.z.push(z);
+        before = t;
+        let Some(&next) = information_times[look + 1..].iter().find(|&&next| !is_same_look(t, next)) else {
+            continue;
+        };
         let upper = z * t.sqrt();
         let lower = if sides == Sides::Two { -upper } else { -LIMIT * t.sqrt() };
-        going = if upper > lower { advance(&going, lower, upper, sd, nodes) } else { Vec::new() };
-        (spent, before) = (target, t);
+        going = advance(&going, [lower, upper], sd, (next - t).sqrt(), nodes);
     }
     Ok(out)
 }
 
-/// Density of the paths that lie within `(lower, upper)` after a step of standard deviation `sd`.
-pub(crate) fn advance(going: &[(f64, f64)], lower: f64, upper: f64, sd: f64, nodes: f64) -> Vec<(f64, f64)> {
-    let n = (nodes * (upper - lower) / sd).ceil().clamp(64.0, 4_000.0) as usize;
-    gauss_legendre_on(&gauss_legendre(n), lower, upper)
-        .into_iter()
-        .map(|(x, weight)| {
-            let density: f64 = going.iter().map(|&(at, mass)| mass * normal::pdf((x - at) / sd)).sum();
-            (x, weight * density / sd)
-        })
-        .collect()
+/// Whether a look adds too little information to be told from the one before.
+pub(crate) fn is_same_look(before: f64, t: f64) -> bool {
+    t - before < CLOSEST * t
+}
+
+/// The z that paths cross with probability `increment` in a step of standard deviation `sd` that ends where scores
+/// have standard deviation `scale`; at most [`LIMIT`].
+///
+/// Newton's method on the logarithm of the crossing probability, which is nearly a parabola in the tail,
+/// with bisection wherever a step leaves the bracket.
+fn boundary(going: &[(f64, f64)], scale: f64, sd: f64, increment: f64) -> f64 {
+    // Paths further below than this add less than 1e-35 and are not looked at; `going` ascends.
+    let crossing = |z: f64| {
+        let bar = z * scale;
+        let from = going.partition_point(|&(at, _)| at < bar - 1.25 * REACH * sd);
+        let (mut mass, mut slope) = (0.0, 0.0);
+        for &(at, weight) in &going[from..] {
+            let step = (bar - at) / sd;
+            mass += weight * normal::sf(step);
+            slope += weight * normal::pdf(step);
+        }
+        (mass, slope * scale / sd)
+    };
+    if increment <= 0.0 || crossing(LIMIT).0 >= increment {
+        return LIMIT;
+    }
+    let (mut low, mut high) = (-LIMIT, LIMIT);
+    let mut z = normal::upper_quantile(increment.min(0.5)).clamp(-LIMIT, LIMIT);
+    for _ in 0..200 {
+        let (mass, slope) = crossing(z);
+        if mass > increment {
+            low = z;
+        } else {
+            high = z;
+        }
+        let step = mass * (mass / increment).ln() / slope;
+        let next =
+            if step.is_finite() && z + step > low && z + step < high { z + step } else { 0.5 * (low + high) };
+        if (next - z).abs() <= 1e-14 * z.abs().max(1.0) {
+            return next;
+        }
+        z = next;
+    }
+    z
+}
+
+/// Density of the paths that lie within `[lower, upper]` after a step of standard deviation `sd`, on a grid fine
+/// enough for a next step of `next_sd`: nodes ascend, weights are masses. None if the interval is empty.
+pub(crate) fn advance(
+    going: &[(f64, f64)],
+    [lower, upper]: [f64; 2],
+    sd: f64,
+    next_sd: f64,
+    nodes: f64,
+) -> Vec<(f64, f64)> {
+    if upper <= lower {
+        return Vec::new();
+    }
+    let width = upper - lower;
+    let panels = (nodes * width / sd.min(next_sd) / PANEL as f64).ceil().clamp(4.0, 4_096.0);
+    let half = 0.5 * width / panels;
+    let rule = gauss_legendre(PANEL);
+    let mut out = Vec::with_capacity(panels as usize * PANEL);
+    let (mut from, mut to) = (0, 0);
+    for panel in 0..panels as usize {
+        let middle = lower + (2.0 * panel as f64 + 1.0) * half;
+        // Paths that can reach this panel.
+        while from < going.len() && going[from].0 < middle - half - REACH * sd {
+            from += 1;
+        }
+        while to < going.len() && going[to].0 <= middle + half + REACH * sd {
+            to += 1;
+        }
+        for &(x, weight) in &rule {
+            let at = middle + half * x;
+            let density: f64 =
+                going[from..to.max(from)].iter().map(|&(s, mass)| mass * normal::pdf((at - s) / sd)).sum();
+            out.push((at, half * weight * density / sd));
+        }
+    }
+    out
+}
+
+/// The z that is as unlikely as a statistic whose standard error was estimated with `dof` degrees of freedom.
+///
+/// Boundaries are those of a known variance. With few units at a look the statistic has Student's tails, and
+/// holding it against a normal boundary rejects too often; held by its tail probability it does not.
+///
+/// Source: Jennison & Turnbull, "Group Sequential Methods", 2000, 4.4 (significance-level approach).
+#[must_use]
+pub fn normal_equivalent(statistic: f64, dof: f64) -> f64 {
+    let z = normal::upper_quantile(student_t::sf(statistic.abs(), dof));
+    if z.is_finite() { z.copysign(statistic) } else { statistic }
+}
+
+/// The other way: what such a statistic is compared with in place of the boundary `z`.
+#[must_use]
+pub fn student_boundary(z: f64, dof: f64) -> f64 {
+    student_t::upper_quantile(normal::sf(z), dof)
 }
 
 /// Adjusted alpha of each look from sample sizes: what a plain test at that look may use.
@@ -235,6 +337,35 @@ mod tests {
             }
             assert!((coarse.spent_one_side[looks - 1] - 0.025).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn few_degrees_of_freedom_raise_the_boundary_and_many_do_not() {
+        let t = student_boundary(1.959_963_984_540_054, 9.0);
+        assert!((t - 2.262_157).abs() < 1e-6, "{t}");
+        assert!((normal_equivalent(-t, 9.0) + 1.959_963_984_540_054).abs() < 1e-9);
+        assert!((student_boundary(2.5, 1e7) - 2.5).abs() < 1e-5);
+        assert!((student_boundary(-1.0, 20.0) + student_boundary(1.0, 20.0)).abs() < 1e-9);
+        assert_eq!(normal_equivalent(0.0, 5.0), 0.0);
+    }
+
+    /// Looks as they come in practice: a long pause, a hair's breadth, a day without new units.
+    #[test]
+    fn uneven_looks_are_as_exact_as_even_ones() {
+        let times = [0.1, 0.2, 0.2004, 0.21, 0.6, 0.6003, 0.9, 1.0];
+        for sides in [Sides::One, Sides::Two] {
+            let coarse = group_sequential_bounds(&times, 0.05, sides, Spending::Pocock).unwrap();
+            let fine = bounds_on_grid(&times, 0.05, sides, Spending::Pocock, 4.0 * NODES_PER_STEP).unwrap();
+            for (c, f) in coarse.z.iter().zip(&fine.z) {
+                assert!((c - f).abs() < 1e-7, "{coarse:?} {fine:?}");
+            }
+        }
+        // A repeated look has the union bound and changes nothing after it.
+        let once = group_sequential_bounds(&[0.5, 1.0], 0.05, Sides::Two, Spending::Pocock).unwrap();
+        let twice =
+            group_sequential_bounds(&[0.5, 0.500_001, 1.0], 0.05, Sides::Two, Spending::Pocock).unwrap();
+        assert_eq!(once.z[0], twice.z[0]);
+        assert!(twice.z[1] > 4.0 && (once.z[1] - twice.z[2]).abs() < 1e-5, "{once:?} {twice:?}");
     }
 
     #[test]
