@@ -4,8 +4,8 @@ use segue_stats::StatsError;
 use segue_stats::after_stopping::{AfterStopping, after_stopping};
 use segue_stats::asymptotic_cs::asymptotic_cs;
 use segue_stats::correlated_looks::correlated_bounds;
-use segue_stats::distribution::normal;
-use segue_stats::group_sequential::{Sides, group_sequential_bounds};
+use segue_stats::distribution::student_t;
+use segue_stats::group_sequential::{Sides, group_sequential_bounds, normal_equivalent, student_boundary};
 use segue_stats::multi_metric_decision::Direction;
 use serde::Serialize;
 
@@ -28,7 +28,7 @@ pub struct LookResult {
     pub standard_error: f64,
     /// Effect over standard error.
     pub z: f64,
-    /// What |z| is compared with at this look.
+    /// What |z| is compared with at this look: Student's where the rule is fixed or group-sequential.
     pub boundary: f64,
     /// Interval that is valid at this look whether or not the test stops here.
     pub interval: [f64; 2],
@@ -127,15 +127,17 @@ pub(super) fn apply(
         return Err(StatsError::NoVariance { what: "the effect at every look" });
     }
     let times: Vec<f64> = spending_times(&kept, estimates, planned);
-    let bounds = match (spec.rule, covariance) {
-        (Rule::Fixed, _) => vec![normal::upper_quantile(0.5 * alpha); kept.len()],
+    let dof: Vec<f64> = kept.iter().map(|&k| degrees_of_freedom(&estimates[k])).collect();
+    let student = |z: Vec<f64>| z.iter().zip(&dof).map(|(&z, &dof)| student_boundary(z, dof)).collect();
+    let bounds: Vec<f64> = match (spec.rule, covariance) {
+        (Rule::Fixed, _) => dof.iter().map(|&dof| student_t::upper_quantile(0.5 * alpha, dof)).collect(),
         (Rule::GroupSequential, None) => {
-            group_sequential_bounds(&times, alpha, Sides::Two, spec.spending())?.z
+            student(group_sequential_bounds(&times, alpha, Sides::Two, spec.spending())?.z)
         }
         (Rule::GroupSequential, Some(covariance)) => {
             let part: Vec<Vec<f64>> =
                 kept.iter().map(|&j| kept.iter().map(|&k| covariance[j][k]).collect()).collect();
-            correlated_bounds(&part, &times, alpha, Sides::Two, spec.spending(), 0x5e9e)?
+            student(correlated_bounds(&part, &times, alpha, Sides::Two, spec.spending(), 0x5e9e)?)
         }
         (Rule::AlwaysValid, _) => kept
             .iter()
@@ -173,13 +175,15 @@ pub(super) fn apply(
     };
     let at = crossed_at.unwrap_or(looks.len() - 1);
     let mut stopped = None;
-    let mut p_value = normal::two_sided_p(looks[at].z);
+    let mut p_value = student_t::two_sided_p(looks[at].z, dof[at]);
     match spec.rule {
         Rule::GroupSequential if covariance.is_none() => {
             let boundaries = group_sequential_bounds(&times, alpha, Sides::Two, spec.spending())?;
             let l = &looks[at];
-            let a =
-                after_stopping(&times[..=at], &boundaries, Sides::Two, l.effect, l.standard_error, alpha)?;
+            // The standard error at which the effect is as unlikely under a normal as it is under Student's.
+            let z = normal_equivalent(l.z, dof[at]);
+            let error = if z == 0.0 { l.standard_error } else { l.effect / z };
+            let a = after_stopping(&times[..=at], &boundaries, Sides::Two, l.effect, error, alpha)?;
             p_value = a.p_value;
             stopped = Some(a.into());
         }
@@ -193,6 +197,14 @@ pub(super) fn apply(
         _ => {}
     }
     Ok(RuleResult { looks, crossed_at, is_final, p_value, after_stopping: stopped })
+}
+
+/// Degrees of freedom of an estimate's standard error over the units of both arms (Welch–Satterthwaite).
+fn degrees_of_freedom(e: &LookEstimate) -> f64 {
+    let [c, t] = e.standard_errors.map(|s| s * s);
+    let part = |variance: f64, n: u64| variance * variance / n.saturating_sub(1).max(1) as f64;
+    let parts = part(c, e.n_control) + part(t, e.n_treatment);
+    if parts > 0.0 { (c + t) * (c + t) / parts } else { f64::INFINITY }
 }
 
 /// Share of the planned units at each look, made to rise where enrolment stands still but values accumulate.
@@ -235,7 +247,8 @@ mod tests {
         let looks: Vec<LookEstimate> = (1..=4).map(|k| at(k, 0.25, 0.2 / (k as f64).sqrt())).collect();
         let gst = apply(&spec(Rule::GroupSequential), &looks, None, 0.05).unwrap();
         for (l, want) in gst.looks.iter().zip([4.3326, 2.9631, 2.3590, 2.0141]) {
-            assert!((l.boundary - want).abs() < 1e-4);
+            // 998 to 3,998 degrees of freedom add up to 2 %.
+            assert!(l.boundary > want && l.boundary < 1.02 * want, "{} {want}", l.boundary);
         }
         assert_eq!((gst.crossed_at, gst.is_final), (Some(3), true));
         let fixed = apply(&spec(Rule::Fixed), &looks[..3], None, 0.05).unwrap();
@@ -243,6 +256,16 @@ mod tests {
         let always = apply(&spec(Rule::AlwaysValid), &looks, None, 0.05).unwrap();
         assert!(always.looks[3].boundary > gst.looks[3].boundary);
         assert!(gst.after_stopping.unwrap().median_unbiased < 0.25 + 1e-9);
+    }
+
+    #[test]
+    fn few_units_are_held_against_students_boundary() {
+        let mut look = at(1, 0.25, 0.1);
+        (look.n_control, look.n_treatment) = (6, 6);
+        let spec = SequentialSpec { planned_units: Some(12), ..spec(Rule::Fixed) };
+        let r = apply(&spec, &[look], None, 0.05).unwrap();
+        assert!((r.looks[0].boundary - 2.228_139).abs() < 1e-5, "t of 10 degrees: {}", r.looks[0].boundary);
+        assert!((r.p_value - student_t::two_sided_p(2.5, 10.0)).abs() < 1e-12);
     }
 
     #[test]
