@@ -3,6 +3,7 @@
 //! `INSTA_UPDATE=always cargo test --release -p segue-cli` writes them anew; read the diff.
 
 mod evaluate;
+mod experiment;
 mod model;
 mod ope;
 

@@ -67,7 +67,7 @@ fn mistakes_in_the_file_or_the_log_are_named() {
 }
 
 /// A slate of three out of six tracks, explored with `epsilon`.
-fn slate(i: u64, epsilon: f64) -> SlateRecord {
+pub(crate) fn slate(i: u64, epsilon: f64) -> SlateRecord {
     let entry = |t: u32| PoolEntry {
         item_id: format!("t{t}"),
         score: 1.0 - t as f32 / 10.0,

@@ -26,6 +26,8 @@ pub(super) fn read(spec: &AnalysisSpec, folder: &Path, global: &Global) -> Resul
     let config = SqlConfig { n_threads: global.n_threads(), ..SqlConfig::default() };
     let catalog = Catalog::open_with(&global.home, &files, &config)?;
     let query = exposures_query(spec)?;
+    // A slate's record names its arms as `experiment=arm`; a query of one's own gives the arm alone.
+    let recorded = if spec.data.exposures.is_empty() { format!("{}=", spec.name) } else { String::new() };
     let range = spec.range_ms()?;
     let names = spec.arms.iter().map(|a| a.name.clone()).collect();
     let mut exposures = ExposureLog::new(names, range);
@@ -40,6 +42,7 @@ pub(super) fn read(spec: &AnalysisSpec, folder: &Path, global: &Global) -> Resul
             for row in 0..rows.len() {
                 // A row without a unit is nobody's exposure.
                 let (Some(unit), Some(arm)) = (units.get(row), arms.get(row)) else { continue };
+                let arm = arm.strip_prefix(recorded.as_str()).unwrap_or(arm);
                 let moment = at.as_ref().and_then(|a| a.get(row));
                 let is_triggered = triggered.as_ref().is_none_or(|t| t.get(row) != Some(0.0));
                 let stratum = strata.as_ref().and_then(|s| s.get(row));
@@ -119,7 +122,7 @@ fn exposures_query(spec: &AnalysisSpec) -> Result<String> {
     // Quotes within a name are doubled: the name is text inside the query, not a part of it.
     let name = spec.name.replace('\'', "''");
     Ok(format!(
-        "SELECT {unit} AS unit, substr(arm, length('{name}=') + 1) AS arm, composed_at AS at \
+        "SELECT {unit} AS unit, arm, composed_at AS at \
          FROM (SELECT {unit}, composed_at, unnest(arms) AS arm FROM slates) \
          WHERE {unit} IS NOT NULL AND starts_with(arm, '{name}=')"
     ))
