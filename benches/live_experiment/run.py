@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does `segue experiment analyze` cover the truth? An A/B test on the running server, many times over.
 
-    python3 benches/live_experiment/run.py SEGUE_BINARY WORK_FOLDER [REPETITIONS] [LISTENERS]
+    benches/live_experiment/run [REPETITIONS] [LISTENERS]      (run.py SEGUE_BINARY WORK_FOLDER …)
 
 One made-up world, models trained once. Per repetition, with luck and randomisation of its own:
 
@@ -92,14 +92,15 @@ def minutes(home, name):
     """Mean minutes per listener in the window after the first exposure, over closed windows."""
     end = f"to_timestamp({(START + DAYS + LIVE) * 86400})"
     rows = segue(home, "sql", f"""
-        WITH shown AS (SELECT user_id, min(composed_at) AS first FROM slates
-                       WHERE array_has(arms, '{name}') GROUP BY user_id),
+        WITH shown AS (SELECT user_id, min(composed_at) AS first
+                       FROM (SELECT user_id, composed_at, unnest(arms) AS arm FROM slates)
+                       WHERE arm = '{name}' GROUP BY user_id),
              closed AS (SELECT * FROM shown WHERE first + INTERVAL '{WINDOW} days' <= {end})
         SELECT closed.user_id AS user_id, coalesce(sum(p.listened_ms), 0) / 60000.0 AS minutes
         FROM closed LEFT JOIN plays AS p ON p.user_id = closed.user_id AND p.occurred_at >= closed.first
              AND p.occurred_at < closed.first + INTERVAL '{WINDOW} days'
         GROUP BY closed.user_id""")
-    return {row["user_id"]: row["minutes"] for row in rows["rows"]}
+    return {row["user_id"]: row["minutes"] for row in rows}
 
 
 def home_with(name, a, b):
