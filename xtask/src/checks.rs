@@ -153,8 +153,9 @@ fn install_torch(venv: &Path) -> Result<()> {
     run(Command::new("python3").args(["-m", "venv"]).arg(venv))?;
     let temporary = venv.join("tmp");
     std::fs::create_dir_all(&temporary)?;
-    let mut pip = Command::new(venv.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check"]);
+    // A network that is too slow is as good as none.
+    let mut pip = Command::new("timeout");
+    pip.arg("600").arg(venv.join("bin/python")).args(["-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check"]);
     pip.args(["--retries", "1", "--timeout", "60"]).args(TORCH_PACKAGES).env("TMPDIR", &temporary);
     let installed = run(&mut pip);
     std::fs::remove_dir_all(&temporary)?;
