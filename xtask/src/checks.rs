@@ -155,7 +155,14 @@ fn install_torch(venv: &Path) -> Result<()> {
     std::fs::create_dir_all(&temporary)?;
     // A network that is too slow is as good as none.
     let mut pip = Command::new("timeout");
-    pip.arg("600").arg(venv.join("bin/python")).args(["-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check"]);
+    pip.arg("600").arg(venv.join("bin/python")).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-cache-dir",
+        "--disable-pip-version-check",
+    ]);
     pip.args(["--retries", "1", "--timeout", "60"]).args(TORCH_PACKAGES).env("TMPDIR", &temporary);
     let installed = run(&mut pip);
     std::fs::remove_dir_all(&temporary)?;
