@@ -6,7 +6,8 @@
 //! Asked: the best 100 from a history of 50 plays that is excluded itself, one query at a time, one thread.
 //!
 //! ```text
-//! cargo bench -p segue-models --bench retrieval
+//! cargo bench -p segue-models --bench retrieval              # every model
+//! cargo bench -p segue-models --bench retrieval -- pctm ials  # some
 //! ```
 #![allow(clippy::print_stdout)]
 
@@ -63,8 +64,12 @@ fn main() {
     });
     let plays = OwnedSequences::from_items(N_ITEMS, users);
     println!("{:<20} {:>8} {:>10} {:>9} {:>9} {:>9}", "model", "fit s", "MB", "p50 µs", "p99 µs", "items");
+    let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     // Trained networks have a bench of their own: `examples/sequence.rs`.
-    for line in RECOMMENDERS.iter().filter(|line| !line.kind.ends_with("sasrec")) {
+    let wanted = |kind: &str| {
+        if asked.is_empty() { !kind.ends_with("sasrec") } else { asked.iter().any(|a| a == kind) }
+    };
+    for line in RECOMMENDERS.iter().filter(|line| wanted(line.kind)) {
         let start = Instant::now();
         let model = match line.fit(&toml::Table::new(), &FitInput::of(plays.view())) {
             Ok(model) => model,

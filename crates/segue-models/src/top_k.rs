@@ -38,11 +38,9 @@ impl TopK {
         }
     }
 
-    /// Whether a pair whose rank is above those of all pairs before may be among the best.
-    /// Cheaper than [`offer`](Self::offer), for scans in rank order.
-    #[inline]
-    pub(crate) fn may_take(&self, score: f32) -> bool {
-        score > self.floor_score
+    /// Scores below this one cannot be among the best.
+    pub(crate) fn floor_score(&self) -> f32 {
+        self.floor_score
     }
 
     /// Appends the best pairs to `out`, best first; `item_of` turns a tie rank into an item row.
@@ -96,7 +94,7 @@ mod tests {
             let mut top = TopK::default();
             top.reset(k);
             for (rank, &score) in scores.iter().enumerate() {
-                if top.may_take(score) {
+                if score >= top.floor_score() || score.is_nan() {
                     top.offer(score, rank as u32);
                 }
             }

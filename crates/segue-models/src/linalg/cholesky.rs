@@ -1,7 +1,7 @@
 //! Solving one small symmetric positive definite system.
 
 use super::tile::{self, Factor, LANES, ROWS};
-use super::vector::kernels;
+use super::vector::{blocks, blocks_mut, kernels, sum_lanes};
 
 /// Solves `A x = b` in place: `b` becomes `x`, the upper triangle of `A` becomes `R` with `A = RᵀR`.
 /// `a` is `[width, width]` row-major, of which the upper triangle (in tiles of 8 × 32) is read; `width` is a
@@ -43,21 +43,29 @@ fn factor_rows_by(
     k0: usize,
     mul_add: impl Fn(f32, f32, f32) -> f32 + Copy,
 ) -> bool {
-    for k in k0..k0 + LANES {
-        let (head, below) = a.split_at_mut((k + 1) * width);
-        let row = &mut head[k * width..];
-        let pivot = row[k];
+    let (n, first) = (width / LANES, k0 / LANES);
+    let rows = blocks_mut(a);
+    for k in 0..LANES {
+        let (head, below) = rows.split_at_mut((k0 + k + 1) * n);
+        let row = &mut head[(k0 + k) * n..];
+        let pivot = row[first][k];
         if !(pivot > 0.0 && pivot.is_finite()) {
             return false;
         }
         let scale = 1.0 / pivot.sqrt();
-        row[k..].iter_mut().for_each(|v| *v *= scale);
-        // Columns left of the diagonal block's begin are never read: whole lanes are simplest.
-        for i in k + 1..k0 + LANES {
-            let factor = -row[i];
-            let target = &mut below[(i - k - 1) * width..][..width];
-            for (target, row) in target[k0..].iter_mut().zip(&row[k0..]) {
-                *target = mul_add(factor, *row, *target);
+        // Columns left of the diagonal are never read: whole blocks are simplest.
+        for c in first..n {
+            for l in 0..LANES {
+                row[c][l] *= scale;
+            }
+        }
+        for i in k + 1..LANES {
+            let factor = -row[first][i];
+            for c in first..n {
+                let (target, row) = (&mut below[(i - k - 1) * n + c], &row[c]);
+                for l in 0..LANES {
+                    target[l] = mul_add(factor, row[l], target[l]);
+                }
             }
         }
     }
@@ -71,25 +79,35 @@ kernels! {
 
 #[inline(always)]
 fn substitute_by(r: &[f32], width: usize, b: &mut [f32], mul_add: impl Fn(f32, f32, f32) -> f32 + Copy) {
+    let n = width / LANES;
+    let (r, b) = (blocks(r), blocks_mut(b));
     for k in 0..width {
-        let row = &r[k * width..][..width];
-        let x = b[k] / row[k];
-        b[k] = x;
-        for (b, r) in b[k + 1..].iter_mut().zip(&row[k + 1..]) {
-            *b = mul_add(-x, *r, *b);
+        let (row, block, lane) = (k * n, k / LANES, k % LANES);
+        let x = b[block][lane] / r[row + block][lane];
+        b[block][lane] = x;
+        for l in 0..LANES {
+            let taken = mul_add(-x, r[row + block][l], b[block][l]);
+            b[block][l] = if l > lane { taken } else { b[block][l] };
+        }
+        for c in block + 1..n {
+            for l in 0..LANES {
+                b[c][l] = mul_add(-x, r[row + c][l], b[c][l]);
+            }
         }
     }
     for k in (0..width).rev() {
-        let row = &r[k * width..][..width];
-        let (head, tail) = b.split_at_mut(k + 1);
-        // Eight lanes, then their sum: a plain sum would be one long chain.
-        let mut sum = [0.0_f32; 8];
-        for (b, r) in tail.chunks(8).zip(row[k + 1..].chunks(8)) {
-            for (sum, (b, r)) in sum.iter_mut().zip(b.iter().zip(r)) {
-                *sum = mul_add(*b, *r, *sum);
+        let (row, block, lane) = (k * n, k / LANES, k % LANES);
+        let mut sum = [0.0_f32; LANES];
+        for l in 0..LANES {
+            let product = b[block][l] * r[row + block][l];
+            sum[l] = if l > lane { product } else { 0.0 };
+        }
+        for c in block + 1..n {
+            for l in 0..LANES {
+                sum[l] = mul_add(b[c][l], r[row + c][l], sum[l]);
             }
         }
-        head[k] = (head[k] - sum.iter().sum::<f32>()) / row[k];
+        b[block][lane] = (b[block][lane] - sum_lanes(sum)) / r[row + block][lane];
     }
 }
 

@@ -30,12 +30,11 @@ pub(crate) struct Factor<'a> {
 /// If a factor is too short for the depth.
 #[inline]
 pub(crate) fn product(depth: usize, rows: Factor<'_>, panel: Factor<'_>, out: &mut Tile) {
-    let Some(last) = depth.checked_sub(1) else {
+    if depth == 0 {
         *out = [[0.0; LANES]; ROWS];
         return;
-    };
-    assert!(last * rows.stride + ROWS <= rows.values.len(), "rows are too short for depth {depth}");
-    assert!(last * panel.stride + LANES <= panel.values.len(), "the panel is too short for depth {depth}");
+    }
+    check(depth, rows, panel);
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
@@ -52,6 +51,45 @@ pub(crate) fn product(depth: usize, rows: Factor<'_>, panel: Factor<'_>, out: &m
     }
     #[cfg(not(target_arch = "x86_64"))]
     product_by::<4, 16>(depth, rows, panel, out, f32::mul_add);
+}
+
+/// [`product`], and of each row the columns whose value is above the row's `floor`: bit `c` for column `c`. Rows
+/// without any are not written.
+#[inline]
+pub(crate) fn product_above(
+    depth: usize,
+    rows: Factor<'_>,
+    panel: Factor<'_>,
+    floor: &[f32; ROWS],
+    out: &mut Tile,
+) -> [u32; ROWS] {
+    #[cfg(target_arch = "x86_64")]
+    if depth > 0 && is_x86_feature_detected!("avx512f") {
+        check(depth, rows, panel);
+        // SAFETY: the processor has the feature; the lengths were checked.
+        return unsafe { product_above_avx512(depth, rows, panel, floor, out) };
+    }
+    product(depth, rows, panel, out);
+    above(floor, out)
+}
+
+/// Of each row the columns whose value is above its floor.
+fn above(floor: &[f32; ROWS], tile: &Tile) -> [u32; ROWS] {
+    let mut mask = [0; ROWS];
+    for r in 0..ROWS {
+        for c in 0..LANES {
+            mask[r] |= u32::from(tile[r][c] > floor[r]) << c;
+        }
+    }
+    mask
+}
+
+/// # Panics
+/// If a factor is too short for the depth, which is not 0.
+fn check(depth: usize, rows: Factor<'_>, panel: Factor<'_>) {
+    let last = depth - 1;
+    assert!(last * rows.stride + ROWS <= rows.values.len(), "rows are too short for depth {depth}");
+    assert!(last * panel.stride + LANES <= panel.values.len(), "the panel is too short for depth {depth}");
 }
 
 /// Copies row-major rows `[n][depth]` into the row factor of a tile: `[depth][ROWS]`, missing rows zero.
@@ -113,9 +151,53 @@ fn product_avx2(depth: usize, rows: Factor<'_>, panel: Factor<'_>, out: &mut Til
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 unsafe fn product_avx512(depth: usize, rows: Factor<'_>, panel: Factor<'_>, out: &mut Tile) {
-    use std::arch::x86_64::{
-        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
-    };
+    // SAFETY: the contract is the same.
+    let sum = unsafe { sums_avx512(depth, rows, panel) };
+    for r in 0..ROWS {
+        store_avx512(sum[r], &mut out[r]);
+    }
+}
+
+/// # Safety
+/// As for [`product_avx512`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn product_above_avx512(
+    depth: usize,
+    rows: Factor<'_>,
+    panel: Factor<'_>,
+    floor: &[f32; ROWS],
+    out: &mut Tile,
+) -> [u32; ROWS] {
+    use std::arch::x86_64::{_CMP_GT_OQ, _mm512_cmp_ps_mask, _mm512_set1_ps};
+    // SAFETY: the contract is the same.
+    let sum = unsafe { sums_avx512(depth, rows, panel) };
+    let mut mask = [0; ROWS];
+    for r in 0..ROWS {
+        let floor = _mm512_set1_ps(floor[r]);
+        let low = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(sum[r][0], floor);
+        let high = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(sum[r][1], floor);
+        mask[r] = u32::from(low) | u32::from(high) << 16;
+        if mask[r] != 0 {
+            store_avx512(sum[r], &mut out[r]);
+        }
+    }
+    mask
+}
+
+/// The sums of a tile, in registers.
+///
+/// # Safety
+/// As for [`product_avx512`].
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn sums_avx512(
+    depth: usize,
+    rows: Factor<'_>,
+    panel: Factor<'_>,
+) -> [[std::arch::x86_64::__m512; 2]; ROWS] {
+    use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps};
     let mut sum = [[_mm512_setzero_ps(); 2]; ROWS];
     let (mut x, mut p) = (rows.values.as_ptr(), panel.values.as_ptr());
     for _ in 0..depth {
@@ -132,12 +214,17 @@ unsafe fn product_avx512(depth: usize, rows: Factor<'_>, panel: Factor<'_>, out:
         x = x.wrapping_add(rows.stride);
         p = p.wrapping_add(panel.stride);
     }
-    for (out, sum) in out.iter_mut().zip(sum) {
-        // SAFETY: a row of the tile has 32 values.
-        unsafe {
-            _mm512_storeu_ps(out.as_mut_ptr(), sum[0]);
-            _mm512_storeu_ps(out.as_mut_ptr().add(16), sum[1]);
-        }
+    sum
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store_avx512(sum: [std::arch::x86_64::__m512; 2], out: &mut [f32; LANES]) {
+    // SAFETY: a row of the tile has 32 values.
+    unsafe {
+        std::arch::x86_64::_mm512_storeu_ps(out.as_mut_ptr(), sum[0]);
+        std::arch::x86_64::_mm512_storeu_ps(out.as_mut_ptr().add(16), sum[1]);
     }
 }
 
@@ -187,6 +274,16 @@ mod tests {
                     unsafe { product_avx512(depth, rows, panel, &mut got) };
                     prop_assert_eq!(got, want);
                 }
+            }
+            let floor = std::array::from_fn(|r| want[r][(r * 7) % LANES] + seed[r].trunc() * 100.0);
+            let mut got = [[1.0; LANES]; ROWS];
+            let mask = product_above(depth, rows, panel, &floor, &mut got);
+            prop_assert_eq!(mask, above(&floor, &want));
+            for r in 0..ROWS {
+                for c in 0..LANES {
+                    prop_assert_eq!(mask[r] >> c & 1 == 1, want[r][c] > floor[r]);
+                }
+                prop_assert!(mask[r] == 0 || got[r] == want[r]);
             }
         }
     }

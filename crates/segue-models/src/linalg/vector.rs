@@ -16,11 +16,88 @@ fn accumulate_by(
     coefficient: impl Fn(f32, f32) -> f32,
     mul_add: impl Fn(f32, f32, f32) -> f32 + Copy,
 ) {
-    for (&row, &weight) in index.iter().zip(weight) {
-        let h = &table[row as usize * x.len()..][..x.len()];
-        let a = coefficient(weight, dot_by(h, x, mul_add));
-        for (out, h) in out.iter_mut().zip(h) {
-            *out = mul_add(a, *h, *out);
+    // With the length known, `x` and `out` stay in registers from row to row.
+    match x.len() / LANES {
+        1 => accumulate_rows::<1>(table, index, weight, x, out, coefficient, mul_add),
+        2 => accumulate_rows::<2>(table, index, weight, x, out, coefficient, mul_add),
+        3 => accumulate_rows::<3>(table, index, weight, x, out, coefficient, mul_add),
+        4 => accumulate_rows::<4>(table, index, weight, x, out, coefficient, mul_add),
+        _ => accumulate_long_rows(table, index, weight, x, out, coefficient, mul_add),
+    }
+}
+
+/// [`accumulate_by`] for rows of `N` blocks.
+///
+/// Iterator adapters are avoided here and below: they are functions of the standard library, compiled for any
+/// processor, and some are then called rather than inlined into a kernel for one.
+#[inline(always)]
+#[expect(clippy::manual_memcpy, reason = "see above: no functions of the standard library")]
+fn accumulate_rows<const N: usize>(
+    table: &[f32],
+    index: &[u32],
+    weight: &[f32],
+    x: &[f32],
+    out: &mut [f32],
+    coefficient: impl Fn(f32, f32) -> f32,
+    mul_add: impl Fn(f32, f32, f32) -> f32 + Copy,
+) {
+    let (table, x, out) = (blocks(table), blocks(x), blocks_mut(out));
+    let (mut own, mut sum) = ([[0.0_f32; LANES]; N], [[0.0_f32; LANES]; N]);
+    for c in 0..N {
+        own[c] = x[c];
+        sum[c] = out[c];
+    }
+    for at in 0..index.len().min(weight.len()) {
+        let from = index[at] as usize * N;
+        let mut lanes = [0.0_f32; LANES];
+        for c in 0..N {
+            let h = &table[from + c];
+            for l in 0..LANES {
+                lanes[l] = mul_add(h[l], own[c][l], lanes[l]);
+            }
+        }
+        let a = coefficient(weight[at], sum_lanes(lanes));
+        for c in 0..N {
+            let h = &table[from + c];
+            for l in 0..LANES {
+                sum[c][l] = mul_add(a, h[l], sum[c][l]);
+            }
+        }
+    }
+    for c in 0..N {
+        out[c] = sum[c];
+    }
+}
+
+/// [`accumulate_by`] for rows of any number of blocks.
+#[inline(always)]
+fn accumulate_long_rows(
+    table: &[f32],
+    index: &[u32],
+    weight: &[f32],
+    x: &[f32],
+    out: &mut [f32],
+    coefficient: impl Fn(f32, f32) -> f32,
+    mul_add: impl Fn(f32, f32, f32) -> f32 + Copy,
+) {
+    let width = x.len();
+    let (blocks_of_table, x_blocks, out) = (blocks(table), blocks(x), blocks_mut(out));
+    let n = width / LANES;
+    for at in 0..index.len().min(weight.len()) {
+        let from = index[at] as usize * n;
+        let mut lanes = [0.0_f32; LANES];
+        for c in 0..n {
+            let (h, x) = (&blocks_of_table[from + c], &x_blocks[c]);
+            for l in 0..LANES {
+                lanes[l] = mul_add(h[l], x[l], lanes[l]);
+            }
+        }
+        let a = coefficient(weight[at], sum_lanes(lanes));
+        for c in 0..n {
+            let (h, out) = (&blocks_of_table[from + c], &mut out[c]);
+            for l in 0..LANES {
+                out[l] = mul_add(a, h[l], out[l]);
+            }
         }
     }
 }
@@ -28,52 +105,95 @@ fn accumulate_by(
 /// `out += matrixᵀ x`, `matrix` of `x.len()` rows as long as `out`.
 #[inline(always)]
 fn add_product_by(matrix: &[f32], x: &[f32], out: &mut [f32], mul_add: impl Fn(f32, f32, f32) -> f32 + Copy) {
+    let width = out.len() / LANES;
+    let (matrix, out) = (blocks(matrix), blocks_mut(out));
+    let mut from = 0;
     // As many sums at once as hide the latency of an addition; which does not change their values.
-    match out.len() % (4 * LANES) {
-        0 => add_product_in_parts::<{ 4 * LANES }>(matrix, x, out, mul_add),
-        r if r % (2 * LANES) == 0 => add_product_in_parts::<{ 2 * LANES }>(matrix, x, out, mul_add),
-        _ => add_product_in_parts::<LANES>(matrix, x, out, mul_add),
+    while from + 4 <= width {
+        add_product_of_blocks::<4>(matrix, x, out, from, mul_add);
+        from += 4;
+    }
+    while from + 2 <= width {
+        add_product_of_blocks::<2>(matrix, x, out, from, mul_add);
+        from += 2;
+    }
+    if from < width {
+        add_product_of_blocks::<1>(matrix, x, out, from, mul_add);
     }
 }
 
+/// [`add_product_by`] for `N` blocks of columns from block `from` on.
 #[inline(always)]
-fn add_product_in_parts<const N: usize>(
-    matrix: &[f32],
+#[expect(clippy::manual_memcpy, reason = "as in `accumulate_rows`")]
+fn add_product_of_blocks<const N: usize>(
+    matrix: &[[f32; LANES]],
     x: &[f32],
-    out: &mut [f32],
+    out: &mut [[f32; LANES]],
+    from: usize,
     mul_add: impl Fn(f32, f32, f32) -> f32 + Copy,
 ) {
     let width = out.len();
-    for (part, out) in out.chunks_exact_mut(N).enumerate() {
-        let mut sum = [0.0_f32; N];
-        sum.copy_from_slice(out);
-        for (row, &x) in matrix.chunks_exact(width).zip(x) {
-            let row = &row[part * N..][..N];
-            for l in 0..N {
-                sum[l] = mul_add(x, row[l], sum[l]);
+    let mut sum = [[0.0_f32; LANES]; N];
+    for c in 0..N {
+        sum[c] = out[from + c];
+    }
+    for k in 0..x.len() {
+        let x = x[k];
+        for c in 0..N {
+            let row = &matrix[k * width + from + c];
+            for l in 0..LANES {
+                sum[c][l] = mul_add(x, row[l], sum[c][l]);
             }
         }
-        out.copy_from_slice(&sum);
+    }
+    for c in 0..N {
+        out[from + c] = sum[c];
     }
 }
 
 /// `a · b` over 32 lanes.
 #[inline(always)]
 fn dot_by(a: &[f32], b: &[f32], mul_add: impl Fn(f32, f32, f32) -> f32 + Copy) -> f32 {
-    let mut sum = [0.0_f32; LANES];
-    for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
+    let (a, b) = (blocks(a), blocks(b));
+    let mut lanes = [0.0_f32; LANES];
+    for c in 0..a.len().min(b.len()) {
+        let (a, b) = (&a[c], &b[c]);
         for l in 0..LANES {
-            sum[l] = mul_add(a[l], b[l], sum[l]);
+            lanes[l] = mul_add(a[l], b[l], lanes[l]);
         }
     }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for l in 0..half {
-            sum[l] += sum[l + half];
-        }
-        half /= 2;
+    sum_lanes(lanes)
+}
+
+/// The sum of 32 lanes: halves are added until one is left.
+#[inline(always)]
+pub(super) fn sum_lanes(lanes: [f32; LANES]) -> f32 {
+    let (mut a, mut b, mut c, mut d) = ([0.0_f32; 16], [0.0_f32; 8], [0.0_f32; 4], [0.0_f32; 2]);
+    for l in 0..16 {
+        a[l] = lanes[l] + lanes[l + 16];
     }
-    sum[0]
+    for l in 0..8 {
+        b[l] = a[l] + a[l + 8];
+    }
+    for l in 0..4 {
+        c[l] = b[l] + b[l + 4];
+    }
+    for l in 0..2 {
+        d[l] = c[l] + c[l + 2];
+    }
+    d[0] + d[1]
+}
+
+/// Whole blocks of 32 values.
+#[inline(always)]
+pub(super) fn blocks(values: &[f32]) -> &[[f32; LANES]] {
+    values.as_chunks().0
+}
+
+/// Whole blocks of 32 values.
+#[inline(always)]
+pub(super) fn blocks_mut(values: &mut [f32]) -> &mut [[f32; LANES]] {
+    values.as_chunks_mut().0
 }
 
 /// Declares a function with the kernels of each processor.

@@ -159,10 +159,10 @@ struct OffsetScratch {
     summed: Vec<u32>,
 }
 
-/// Keeps the `limit` greatest entries of a row, ties by column, in column order.
+/// Keeps the `limit` greatest entries of a row, at least 1, ties by column. What is cut ends in column order.
 pub(crate) fn prune(row: &mut Vec<(u32, f32)>, limit: usize) {
     if row.len() > limit {
-        row.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        row.select_nth_unstable_by(limit - 1, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         row.truncate(limit);
         row.sort_unstable_by_key(|e| e.0);
     }

@@ -3,6 +3,9 @@
 //! Vectors are padded with zeros to a multiple of 32, their *width*. Scores are products of 8 listeners × 32 items
 //! at a time, and no score is kept that cannot be among the best `k`. A score is one chain of fused multiply-adds, so
 //! a listener's list is the same bit by bit whether it is asked for alone or among others.
+//!
+//! Items are scanned by falling length of their vectors. No score exceeds the product of both lengths
+//! (Cauchy-Schwarz), so once that is below the worst of the best `k`, the rest need not be scored: the list is exact.
 
 use rayon::prelude::*;
 
@@ -11,8 +14,9 @@ use crate::linalg::vector::dot;
 use crate::top_k::TopK;
 use crate::{ItemFilter, ModelError, Scored, Tensors};
 
-/// Listeners who share a pass over the items: their tie of caches is one block of items.
-const GROUP: usize = 8 * ROWS;
+/// Listeners who share a pass over the items. Each block of items stays in the first-level cache for all of them, so
+/// that the items come from memory once for many.
+const GROUP: usize = 16 * ROWS;
 
 /// One vector per item.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,8 +26,12 @@ pub struct Factors {
     n_factors: usize,
     /// `[n_items, width]` row-major; columns from `n_factors` on are zero.
     rows: Vec<f32>,
-    /// The same by 32 items: `[n_items / 32][width][32]`.
+    /// Items by falling length of their vectors, ties by row.
+    order: Vec<u32>,
+    /// The vectors in that order by 32: `[n_items / 32][width][32]`.
     panels: Vec<f32>,
+    /// `[n_items / 32]` no vector of the panel is longer.
+    reach: Vec<f32>,
 }
 
 /// The length of vectors of `n_factors` numbers with their padding.
@@ -45,11 +53,18 @@ impl Factors {
             "{} values in rows of {width}",
             rows.len()
         );
+        let lengths: Vec<f32> = rows.par_chunks_exact(width).map(length).collect();
+        let mut order: Vec<u32> = (0..lengths.len() as u32).collect();
+        order.sort_unstable_by(|&a, &b| lengths[b as usize].total_cmp(&lengths[a as usize]).then(a.cmp(&b)));
         let mut panels = Vec::with_capacity(rows.len().next_multiple_of(LANES * width));
-        for part in rows.chunks(LANES * width) {
-            tile::pack_panel(part, width, width, &mut panels);
+        let (mut part, mut reach) = (Vec::with_capacity(LANES * width), Vec::new());
+        for items in order.chunks(LANES) {
+            part.clear();
+            items.iter().for_each(|&item| part.extend_from_slice(&rows[item as usize * width..][..width]));
+            tile::pack_panel(&part, width, width, &mut panels);
+            reach.push(lengths[items[0] as usize]);
         }
-        Self { n_items: (rows.len() / width) as u32, n_factors, rows, panels }
+        Self { n_items: lengths.len() as u32, n_factors, rows, order, panels, reach }
     }
 
     /// Number of items.
@@ -132,16 +147,47 @@ impl Factors {
             tile::pack_rows(part, width, width, &mut packed);
         }
         best.iter_mut().for_each(|best| best.reset(k.min(self.n_items as usize)));
+        let lengths: Vec<f32> = users.chunks_exact(width).map(length).collect();
         let mut scores = [[0.0; LANES]; ROWS];
-        for (first, panel) in (0..).step_by(LANES).zip(self.panels.chunks_exact(LANES * width)) {
-            let n = LANES.min((self.n_items - first) as usize);
-            let parts = packed.chunks_exact(ROWS * width);
-            for ((rows, best), filters) in parts.zip(best.chunks_mut(ROWS)).zip(filters.chunks(ROWS)) {
-                let panel = Factor { values: panel, stride: LANES };
-                tile::product(width, Factor { values: rows, stride: ROWS }, panel, &mut scores);
-                for ((best, filter), scores) in best.iter_mut().zip(filters).zip(&scores) {
-                    offer(best, filter, first, &scores[..n]);
+        for ((items, panel), &reach) in
+            self.order.chunks(LANES).zip(self.panels.chunks_exact(LANES * width)).zip(&self.reach)
+        {
+            // The last panel may be filled up with items that do not exist.
+            let exist = u32::MAX >> (LANES - items.len());
+            let panel = Factor { values: panel, stride: LANES };
+            let parts = packed.chunks_exact(ROWS * width).zip(filters.chunks(ROWS));
+            let listeners = best.chunks_mut(ROWS).zip(lengths.chunks(ROWS));
+            let mut any = false;
+            for ((rows, filters), (best, lengths)) in parts.zip(listeners) {
+                let mut floor = [f32::INFINITY; ROWS];
+                for ((floor, best), length) in floor.iter_mut().zip(&*best).zip(lengths) {
+                    // Items are not in the order of ties: a score equal to the worst may still be taken.
+                    *floor = best.floor_score().next_down();
+                    // Longer than any rounding of the sums; what is not a number is not skipped.
+                    if length * reach * (1.0 + 1e-4) <= *floor {
+                        *floor = f32::INFINITY;
+                    }
                 }
+                if floor == [f32::INFINITY; ROWS] {
+                    continue;
+                }
+                any = true;
+                let rows = Factor { values: rows, stride: ROWS };
+                let above = tile::product_above(width, rows, panel, &floor, &mut scores);
+                for (r, (best, filter)) in best.iter_mut().zip(filters).enumerate() {
+                    let mut good = above[r] & exist;
+                    while good != 0 {
+                        let lane = good.trailing_zeros() as usize;
+                        good &= good - 1;
+                        let score = scores[r][lane];
+                        if score >= best.floor_score() && filter.admits(items[lane]) {
+                            best.offer(score, items[lane]);
+                        }
+                    }
+                }
+            }
+            if !any {
+                return; // and what follows is shorter
             }
         }
     }
@@ -153,15 +199,15 @@ impl Factors {
         if item >= self.n_items {
             return out;
         }
-        let length = |row: &[f32]| dot(row, row).sqrt();
+        let norm_of = |row: &[f32]| dot(row, row).sqrt();
         let row = self.row(item);
-        let norm = length(row);
+        let norm = norm_of(row);
         let mut best = TopK::default();
         best.reset(k.min(self.n_items as usize));
         for (other, other_row) in (0..).zip(self.rows.chunks_exact(self.width())) {
             // A vector of zeros points nowhere: the quotient is not finite and is not taken.
             if other != item {
-                best.offer(dot(row, other_row) / (norm * length(other_row)), other);
+                best.offer(dot(row, other_row) / (norm * norm_of(other_row)), other);
             }
         }
         best.finish(|item| item, &mut out);
@@ -198,19 +244,10 @@ impl Factors {
     }
 }
 
-/// Offers items `first..` with their scores.
-#[inline]
-fn offer(best: &mut TopK, filter: &ItemFilter<'_>, first: u32, scores: &[f32]) {
-    // Most blocks hold nothing good enough; the greatest of 32 tells at once.
-    let greatest = scores.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
-    if !best.may_take(greatest) {
-        return;
-    }
-    for (item, &score) in (first..).zip(scores) {
-        if best.may_take(score) && filter.admits(item) {
-            best.offer(score, item);
-        }
-    }
+/// The length of a vector, from above.
+fn length(vector: &[f32]) -> f32 {
+    let square: f64 = vector.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    (square.sqrt() as f32).next_up()
 }
 
 #[cfg(test)]

@@ -174,7 +174,8 @@ impl Interactions {
     /// The matrix `finish(i, j, Σ_u left[u, i] · right[u, j])`: one row per item `i`, without its diagonal.
     ///
     /// `left` and `right` are `[n_entries]` beside `item`. Sums are `f64`, users ascending. Entries for which
-    /// `finish` gives 0 or no finite number are left out; `cut` may shorten a row (columns ascend).
+    /// `finish` gives 0 or no finite number are left out; `cut` may shorten a row, whose
+    /// columns are in no order.
     pub(crate) fn item_products(
         &self,
         left: &[f32],
@@ -203,8 +204,9 @@ impl Interactions {
                     out.push((other, value as f32));
                 }
             }
-            out.sort_unstable_by_key(|e| e.0);
+            // Sorted after it is cut: a row may have thousands of entries of which a hundred are kept.
             cut(out);
+            out.sort_unstable_by_key(|e| e.0);
         })
     }
 }

@@ -26,13 +26,14 @@ use serde::{Deserialize, Serialize};
 
 pub use solver::Solver;
 
-use self::solver::{Scratch, System};
+use self::solver::{Row, Scratch, System};
 use super::counts::Targets;
 use super::factors::{Factors, padded};
 use super::interactions::{Interactions, Reading, RowsOf, TermFrequency};
 use super::item_model::check_setting;
 use super::kernel::check_history;
 use crate::linalg::gram::gram;
+use crate::linalg::tile::ROWS;
 use crate::linalg::vector::dot;
 use crate::sparse::Csr;
 use crate::{
@@ -219,22 +220,35 @@ fn half<'p>(
     let solved = x
         .par_chunks_mut(ROWS_PER_PART * width)
         .enumerate()
-        .map_init(Scratch::default, |scratch, (part, x)| {
+        .map_init(<(Scratch, Vec<f32>)>::default, |(scratch, group), (part, x)| {
+            // Rows without entries stay at zero, where they begin.
+            let rows: Vec<(usize, Row<'_>)> = (0..x.len() / width)
+                .map(|at| (at, plays_of(part * ROWS_PER_PART + at)))
+                .filter(|(_, (index, _))| !index.is_empty())
+                .map(|(at, (index, weight))| (at, Row { index, weight, l2: config.l2_of(index.len(), n_other) }))
+                .collect();
             let mut solved = true;
-            for (row, x) in x.chunks_exact_mut(width).enumerate() {
-                let (index, weight) = plays_of(part * ROWS_PER_PART + row);
-                if index.is_empty() {
-                    continue; // zero from the start
-                }
-                let l2 = config.l2_of(index.len(), n_other);
-                solved &= match solver {
-                    Solver::Cholesky => system.solve(index, weight, l2, x, scratch),
-                    Solver::Block => system.solve_blocks(index, weight, l2, block, x, scratch),
-                    Solver::Cg | Solver::Auto => {
-                        system.descend(index, weight, l2, config.cg_steps, x, scratch);
-                        true
+            match solver {
+                Solver::Cholesky | Solver::Block => {
+                    for &(at, Row { index, weight, l2 }) in &rows {
+                        let x = &mut x[at * width..(at + 1) * width];
+                        solved &= match solver {
+                            Solver::Block => system.solve_blocks(index, weight, l2, block, x, scratch),
+                            _ => system.solve(index, weight, l2, x, scratch),
+                        };
                     }
-                };
+                }
+                Solver::Cg | Solver::Auto => {
+                    for rows in rows.chunks(ROWS) {
+                        group.clear();
+                        rows.iter().for_each(|(at, _)| group.extend_from_slice(&x[at * width..(at + 1) * width]));
+                        let systems: Vec<Row<'_>> = rows.iter().map(|row| row.1).collect();
+                        system.descend(&systems, config.cg_steps, group, scratch);
+                        for ((at, _), solution) in rows.iter().zip(group.chunks_exact(width)) {
+                            x[at * width..(at + 1) * width].copy_from_slice(solution);
+                        }
+                    }
+                }
             }
             solved
         })

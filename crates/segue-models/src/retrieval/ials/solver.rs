@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::linalg::cholesky;
 use crate::linalg::gram::add_gram;
+use crate::linalg::tile::{self, Factor, LANES, ROWS};
 use crate::linalg::vector::{add_outer_products, add_product, add_residuals, dot};
 
 /// How a system is solved.
@@ -47,6 +48,17 @@ pub(super) struct System<'a> {
     pub(super) gram: &'a [f32],
     /// A multiple of 32.
     pub(super) width: usize,
+}
+
+/// The entries of one row and its regulariser.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a> {
+    /// Rows of the table.
+    pub(super) index: &'a [u32],
+    /// Their weights.
+    pub(super) weight: &'a [f32],
+    /// `r`.
+    pub(super) l2: f32,
 }
 
 /// Room for one thread's work.
@@ -96,42 +108,67 @@ impl System<'_> {
         }
     }
 
-    /// `n_steps` of conjugate gradients from `x`.
-    pub(super) fn descend(
-        &self,
-        index: &[u32],
-        weight: &[f32],
-        l2: f32,
-        n_steps: usize,
-        x: &mut [f32],
-        s: &mut Scratch,
-    ) {
+    /// `n_steps` of conjugate gradients for up to [`ROWS`] rows at once, each from its vector in `x`, `[rows, width]`.
+    ///
+    /// The rows have nothing to do with each other but the products with `a HᵀH`, which are one product of matrices
+    /// here: as many operations as one by one, without reading that matrix once per row.
+    pub(super) fn descend(&self, rows: &[Row<'_>], n_steps: usize, x: &mut [f32], s: &mut Scratch) {
         let width = self.width;
+        assert!(rows.len() <= ROWS && x.len() == rows.len() * width, "a vector for each of at most 8 rows");
         for vector in [&mut s.residual, &mut s.image] {
             vector.clear();
-            vector.resize(width, 0.0);
+            vector.resize(x.len(), 0.0);
         }
         // residual = b − A x
-        add_product(self.gram, x, &mut s.image);
-        add_residuals(self.table, index, weight, x, &mut s.residual);
-        s.residual.iter_mut().zip(&s.image).zip(&*x).for_each(|((r, i), x)| *r -= i + l2 * x);
+        self.add_gram_products(x, &mut s.image, &mut s.rows);
+        let mut square = [0.0_f32; ROWS];
+        for (r, row) in rows.iter().enumerate() {
+            let of_row = r * width..(r + 1) * width;
+            let (x, residual) = (&x[of_row.clone()], &mut s.residual[of_row.clone()]);
+            add_residuals(self.table, row.index, row.weight, x, residual);
+            residual.iter_mut().zip(&s.image[of_row]).zip(x).for_each(|((r, i), x)| *r -= i + row.l2 * x);
+            square[r] = dot(residual, residual);
+        }
         s.direction.clone_from(&s.residual);
-        let mut square = dot(&s.residual, &s.residual);
         for _ in 0..n_steps {
-            // Below this the vector moves by less than its rounding.
-            if square < 1e-20 {
-                return;
+            for (r, row) in rows.iter().enumerate() {
+                let of_row = r * width..(r + 1) * width;
+                let direction = &s.direction[of_row.clone()];
+                s.image[of_row].iter_mut().zip(direction).for_each(|(i, d)| *i = row.l2 * d);
             }
-            s.image.iter_mut().zip(&s.direction).for_each(|(i, d)| *i = l2 * d);
-            add_product(self.gram, &s.direction, &mut s.image);
-            add_outer_products(self.table, index, weight, &s.direction, &mut s.image);
-            let step = square / dot(&s.direction, &s.image);
-            x.iter_mut().zip(&s.direction).for_each(|(x, d)| *x += step * d);
-            s.residual.iter_mut().zip(&s.image).for_each(|(r, i)| *r -= step * i);
-            let next = dot(&s.residual, &s.residual);
-            let keep = next / square;
-            s.direction.iter_mut().zip(&s.residual).for_each(|(d, r)| *d = r + keep * *d);
-            square = next;
+            self.add_gram_products(&s.direction, &mut s.image, &mut s.rows);
+            for (r, row) in rows.iter().enumerate() {
+                // Below this the vector moves by less than its rounding.
+                if square[r] < 1e-20 {
+                    continue;
+                }
+                let of_row = r * width..(r + 1) * width;
+                let (direction, image) = (&mut s.direction[of_row.clone()], &mut s.image[of_row.clone()]);
+                let (x, residual) = (&mut x[of_row.clone()], &mut s.residual[of_row]);
+                add_outer_products(self.table, row.index, row.weight, direction, image);
+                let step = square[r] / dot(direction, image);
+                x.iter_mut().zip(&*direction).for_each(|(x, d)| *x += step * d);
+                residual.iter_mut().zip(&*image).for_each(|(r, i)| *r -= step * i);
+                let next = dot(residual, residual);
+                let keep = next / square[r];
+                direction.iter_mut().zip(&*residual).for_each(|(d, r)| *d = r + keep * *d);
+                square[r] = next;
+            }
+        }
+    }
+
+    /// `image += x · (a HᵀH)` for up to 8 rows; `packed` is room.
+    fn add_gram_products(&self, x: &[f32], image: &mut [f32], packed: &mut Vec<f32>) {
+        let width = self.width;
+        packed.clear();
+        tile::pack_rows(x, width, width, packed);
+        let mut product = [[0.0; LANES]; ROWS];
+        for c0 in (0..width).step_by(LANES) {
+            let panel = Factor { values: &self.gram[c0..], stride: width };
+            tile::product(width, Factor { values: packed, stride: ROWS }, panel, &mut product);
+            for (image, product) in image.chunks_exact_mut(width).zip(&product) {
+                image[c0..c0 + LANES].iter_mut().zip(product).for_each(|(image, product)| *image += product);
+            }
         }
     }
 
@@ -258,8 +295,14 @@ mod tests {
             prop_assert!(system.solve(&index, weight, l2, &mut x, &mut s));
             prop_assert!(near(&x), "cholesky {x:?} {want:?}");
             let mut x = start();
-            (0..4).for_each(|_| system.descend(&index, weight, l2, 32, &mut x, &mut s));
+            let row = Row { index: &index, weight, l2 };
+            (0..4).for_each(|_| system.descend(&[row], 32, &mut x, &mut s));
             prop_assert!(near(&x), "cg {x:?} {want:?}");
+            // The same, bit by bit, among others.
+            let others = Row { index: &index[..index.len() / 2], weight: &weight[..index.len() / 2], l2: 2.0 * l2 };
+            let mut many: Vec<f32> = [start(), vec![0.0; WIDTH], start()].concat();
+            (0..4).for_each(|_| system.descend(&[others, others, row], 32, &mut many, &mut s));
+            prop_assert_eq!(&x[..], &many[2 * WIDTH..]);
             let mut x = start();
             (0..500).for_each(|_| assert!(system.solve_blocks(&index, weight, l2, 32, &mut x, &mut s)));
             prop_assert!(near(&x), "block {x:?} {want:?}");
