@@ -16,7 +16,7 @@ use crate::compare::{self, Asked};
 use crate::data::Dataset;
 use crate::metric::{Catalogue, Compute, Metric, Ranking, Shown};
 use crate::model::{FitAndRecommend, Fitted, Train};
-use crate::observer::{Observer, Progress};
+use crate::observer::{Answer, Observer, Progress};
 use crate::protocol::{Candidates, Protocol, TieRule};
 use crate::report::{EvaluationReport, LeftOut, SplitReport};
 use crate::slices::{self, Groups, Slicing};
@@ -354,14 +354,16 @@ impl<'a> Plan<'a> {
             if list.is_empty() {
                 chunk.n_unanswered += 1;
             }
+            let (user, targets) = (self.split.user(case), self.split.targets(case));
+            observer.answered(&Answer { model: name, user, history, targets, list: &list });
             let top: Vec<u32> = list.iter().map(|s| s.item).collect();
-            self.judge(&top, self.split.targets(case), &seen, filter.exclude, &mut chunk.values);
+            self.judge(&top, targets, &seen, filter.exclude, &mut chunk.values);
             for (slicing, groups) in self.slicings.iter().enumerate() {
                 let Groups::Items(group_of) = &groups.groups else { continue };
-                let mut targets: Vec<(u16, u32)> =
-                    self.split.targets(case).iter().map(|&t| (group_of[t as usize], t)).collect();
-                targets.sort_unstable();
-                for same in targets.chunk_by(|a, b| a.0 == b.0) {
+                let mut by_group: Vec<(u16, u32)> =
+                    targets.iter().map(|&t| (group_of[t as usize], t)).collect();
+                by_group.sort_unstable();
+                for same in by_group.chunk_by(|a, b| a.0 == b.0) {
                     let part: Vec<u32> = same.iter().map(|t| t.1).collect();
                     let mut values = Vec::new();
                     self.judge(&top, &part, &seen, filter.exclude, &mut values);

@@ -43,7 +43,7 @@ pub use error::EvalError;
 pub use evaluate::evaluate;
 pub use metric::Metric;
 pub use model::{FitAndRecommend, Fitted, FromRecommender, Train, model};
-pub use observer::{NoObserver, Observer, Progress};
+pub use observer::{Answer, NoObserver, Observer, Progress};
 pub use probability::{Predictions, ProbabilityReport, judge};
 pub use protocol::{Candidates, Protocol, TieRule};
 pub use recommendation_file::RecommendationFile;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use segue_models::ModelError;
+use segue_data::Sequence;
+use segue_models::{ModelError, Scored};
 
 /// Watches an evaluation: has a clock, draws progress. Libraries here read no clock themselves.
 pub trait Observer: Sync {
@@ -32,6 +33,26 @@ pub trait Observer: Sync {
         let _ = (model, error);
         false
     }
+
+    /// Called with every list that is judged, possibly from several threads; with several seeds once for each.
+    fn answered(&self, answer: &Answer<'_>) {
+        let _ = answer;
+    }
+}
+
+/// One list of one model, as it is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// Name of the model.
+    pub model: &'a str,
+    /// User row.
+    pub user: usize,
+    /// What the model was told of the user.
+    pub history: Sequence<'a>,
+    /// Item rows to predict, ascending.
+    pub targets: &'a [u32],
+    /// The best items under the protocol's rule for ties, best first.
+    pub list: &'a [Scored],
 }
 
 /// What an evaluation is doing.

@@ -32,7 +32,7 @@ use crate::progress::Bar;
 Examples:
   segue tune knn
   segue tune knn,rp3_beta,bpr --trials 40 --metric ndcg
-  segue tune pctm --data LastFM.txt --space my_space.toml
+  segue tune pctm --data LastFM.txt --space my_space.toml --out best.toml
 
 Every model has the same number of trials. The first trial is the model as it stands in segue.toml, the
 others are drawn from its search space: one line per setting, `{ low = 20, high = 500, log = true }` or a
@@ -67,6 +67,9 @@ pub(crate) struct Args {
     /// Tune on this file (`user item item …` per line, oldest first, plain or .zst) instead of the snapshot
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+    /// Write the best tables of all models here, for `segue evaluate --settings`
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -132,6 +135,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<()> {
         write_whole(&global.home.join("tune").join(format!("{name}.jsonl")), lines.as_bytes())?;
     }
     watch.bar.end();
+    if let Some(path) = &args.out {
+        let tables: Vec<&str> = tuned.iter().filter_map(|t| t.toml.as_deref()).collect();
+        write_whole(path, tables.join("\n").as_bytes())?;
+    }
     match global.format() {
         Format::Json => output::json(&tuned),
         Format::People => {

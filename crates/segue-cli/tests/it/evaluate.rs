@@ -183,3 +183,90 @@ fn odd_files_get_a_clear_answer() {
     let even = json(&cli, &["--data", "even.txt", "--models", "knn,mc"]);
     assert!(value(&even, "knn", "recall").is_finite());
 }
+
+/// 24 listeners, 20 tracks: two circles of friends who play five tracks each, on 30 days.
+fn home(cli: &Cli) {
+    let mut plays = String::from("user_id,item_id,occurred_at\n");
+    for user in 0..24_u64 {
+        for step in 0..30_u64 {
+            let item = (user % 4) * 5 + (step * (1 + user % 3) + user) % 5;
+            let at = 1_700_000_000_000 + step * 86_400_000 + user * 60_000;
+            plays += &format!("u{user},i{item},{at}\n");
+        }
+    }
+    cli.write("plays.csv", &plays);
+    let items = (0..20).map(|i| format!("i{i},Song {i},Band {},{}\n", i / 5, ["rock", "jazz"][i % 2]));
+    cli.write("items.csv", &format!("item_id,title,artist_names,tags\n{}", items.collect::<String>()));
+    let users = (0..24).map(|u| format!("u{u},{},{}\n", ["se", "br"][u % 2], ["free", "paid"][u / 12]));
+    cli.write("users.csv", &format!("user_id,market,plan\n{}", users.collect::<String>()));
+    for command in [&["import", "plays.csv", "items.csv", "users.csv"][..], &["prepare"]] {
+        let output = cli.run(&[command, &["--home", "h", "--quiet"]].concat());
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn any_column_of_users_and_items_parts_the_numbers() {
+    let cli = Cli::new();
+    home(&cli);
+    let of_home = |slices: &str| {
+        ["--home", "h", "--models", "knn,markov", "--repeats", "--slices", slices].map(str::to_owned)
+    };
+    let found =
+        json(&cli, &of_home("user:market,user:plan,item:tags,item:title").each_ref().map(String::as_str));
+    let slices = found["retrieval"]["slices"].as_array().unwrap();
+    let groups = |at: usize| -> Vec<&str> {
+        slices[at]["groups"].as_array().unwrap().iter().map(|g| g["group"].as_str().unwrap()).collect()
+    };
+    assert_eq!(groups(0), ["br", "se"]);
+    assert_eq!(groups(1), ["free", "paid"]);
+    assert_eq!(groups(2), ["jazz", "rock"]);
+    assert_eq!(groups(3).len(), 20, "twenty titles are twenty groups");
+    let n_users = |at: usize| -> u64 {
+        slices[at]["groups"].as_array().unwrap().iter().map(|g| g["n_users"].as_u64().unwrap()).sum()
+    };
+    assert_eq!(n_users(0), found["retrieval"]["split"]["n_test_users"].as_u64().unwrap());
+    assert_eq!(n_users(1), n_users(0), "every listener has a plan");
+
+    let unknown =
+        cli.text(&[&["evaluate"][..], &of_home("user:shoe_size").each_ref().map(String::as_str)].concat());
+    assert!(unknown.contains("exit 1") && unknown.contains("shoe_size"), "{unknown}");
+}
+
+#[test]
+fn examples_name_what_a_few_listeners_play_and_would_be_shown() {
+    let cli = Cli::new();
+    home(&cli);
+    let arguments =
+        ["--home", "h", "--models", "knn,markov", "--repeats", "--show-users", "3", "--report", "r.html"];
+    let found = json(&cli, &arguments);
+    let examples = found["examples"].as_array().unwrap();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let user: usize = example["user"].as_str().unwrap()[1..].parse().unwrap();
+        let band = format!("– Band {}", user % 4);
+        let history = example["history"].as_array().unwrap();
+        assert_eq!(example["n_items"], 5);
+        let plays: Vec<u64> = history.iter().map(|h| h["n_plays"].as_u64().unwrap()).collect();
+        assert!(plays.is_sorted_by(|a, b| a >= b) && plays[0] > 1, "{plays:?}");
+        assert!(history.iter().all(|h| h["title"].as_str().unwrap().ends_with(&band)), "{example}");
+        let lists = example["lists"].as_array().unwrap();
+        assert_eq!(lists.len(), 2);
+        // Who has only ever heard one band is shown that band, and plays it on.
+        let items = lists[0]["items"].as_array().unwrap();
+        assert!(items[0]["title"].as_str().unwrap().ends_with(&band), "{example}");
+        assert!(items.iter().any(|i| i["is_hit"] == true), "{example}");
+        let hits = items.iter().filter(|i| i["is_hit"] == true);
+        assert!(hits.clone().all(|i| i["title"].as_str().unwrap().ends_with(&band)), "{example}");
+    }
+    assert_eq!(json(&cli, &arguments)["examples"], found["examples"], "the same listeners again");
+    let page = std::fs::read_to_string(cli.path().join("r.html")).unwrap();
+    let title = examples[0]["history"][0]["title"].as_str().unwrap();
+    for part in ["Examples", "Listener u", title, "✓"] {
+        assert!(page.contains(part), "{part}");
+    }
+    let text = cli.text(&["evaluate", "--home", "h", "--models", "knn", "--repeats", "--show-users", "1"]);
+    assert!(text.contains("listener u") && text.contains("in the test part"), "{text}");
+    let without = json(&cli, &["--home", "h", "--models", "knn", "--repeats"]);
+    assert_eq!(without["examples"].as_array().unwrap().len(), 0);
+}

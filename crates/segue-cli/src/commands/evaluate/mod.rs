@@ -1,5 +1,6 @@
 //! `segue evaluate`: models against each other on plays they have not seen.
 
+mod examples;
 mod page;
 mod print;
 mod ranker;
@@ -19,6 +20,7 @@ use segue_models::registry;
 use segue_types::DAY_MS;
 use serde::Serialize;
 
+use self::examples::Example;
 use self::ranker::{HeadQuality, ranker};
 use self::settings::Settings;
 use self::source::Source;
@@ -36,6 +38,7 @@ Examples:
   segue evaluate
   segue evaluate --models markov,rules --k 20 --slices history_length --report report.html
   segue evaluate --protocol leave-one-out --repeats
+  segue evaluate --show-users 3 --report report.html
   segue evaluate --recommendations mine=recommendations.parquet
   segue evaluate --protocol p-s3 --data Beauty.txt.zst --models mc,seqrules,pctm --json
   segue evaluate --protocol fixed --train train.txt --test test.txt --models ease,item_knn
@@ -81,6 +84,9 @@ pub(crate) struct Args {
     /// Recommend items of the history too: music is listened to again
     #[arg(long)]
     repeats: bool,
+    /// Show what this many listeners play and what each model would show them
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    show_users: usize,
     /// Write an HTML page with plots
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -97,6 +103,8 @@ pub(crate) struct Evaluation {
     pub(crate) command: String,
     /// The models.
     pub(crate) retrieval: EvaluationReport,
+    /// A few listeners with the lists of all models.
+    pub(crate) examples: Vec<Example>,
     /// The ranker, fitted before the split and asked after it.
     pub(crate) ranker: Vec<HeadQuality>,
     /// Why there is no ranker, if there is none.
@@ -133,6 +141,7 @@ pub(crate) fn as_configured(config: &Config, global: &Global) -> Result<Evaluati
         seeds: Vec::new(),
         slices: Vec::new(),
         repeats: false,
+        show_users: 0,
         report: None,
     };
     of_home(config, &args, global)
@@ -205,9 +214,10 @@ fn compare(
     }
     let models: Vec<(&str, &dyn FitAndRecommend)> =
         fits.iter().map(|(name, fit)| (name.as_str(), fit.as_ref())).collect();
-    let retrieval = loop {
-        match evaluate(&protocol, &dataset, &models, &Watch::new(global)) {
-            Ok(report) => break report,
+    let (retrieval, examples) = loop {
+        let watch = Watch::new(global, source, args.show_users, protocol.seed);
+        match evaluate(&protocol, &dataset, &models, &watch) {
+            Ok(report) => break (report, watch.into_examples()),
             // One listener who hears the same music again leaves nothing new to predict: ask for repeats too.
             Err(EvalError::EmptySplit { .. }) if protocol.filter_seen && args.protocol == "auto" => {
                 protocol.filter_seen = false;
@@ -220,6 +230,7 @@ fn compare(
         settings: settings.origin.clone(),
         command: std::env::args().collect::<Vec<_>>().join(" "),
         retrieval,
+        examples,
         ranker: Vec::new(),
         no_ranker: None,
     })

@@ -6,6 +6,7 @@ use segue_report::{
 };
 
 use super::Evaluation;
+use super::examples::Example;
 use crate::measure::bytes_for_people;
 
 /// The page: models with plots, differences between any two, slices, what was dropped, the ranker.
@@ -37,6 +38,9 @@ pub(super) fn page(found: &Evaluation) -> Report {
     page = page.section(models(report)).section(differences(report));
     for slicing in &report.slices {
         page = page.section(slices(report, slicing));
+    }
+    if !found.examples.is_empty() {
+        page = page.section(examples(&found.examples));
     }
     page = page.section(split(report));
     if !found.ranker.is_empty() || found.no_ranker.is_some() {
@@ -177,6 +181,32 @@ fn slices(report: &EvaluationReport, slicing: &SlicingReport) -> Section {
         plot = plot.line(line.band(points.iter().map(|p| (p.0, p.2, p.3))));
     }
     section.table(table).plot(plot)
+}
+
+fn examples(found: &[Example]) -> Section {
+    let mut section = Section::new("Examples")
+        .text("Listeners drawn by seed: what they played most in the train part, and what each model shows them. ✓ marks what the test part has.");
+    for example in found {
+        let mut header = vec!["place".to_owned(), "played most".to_owned()];
+        header.extend(example.lists.iter().map(|list| list.model.clone()));
+        let caption = format!("Listener {}, {} different items played", example.user, example.n_items);
+        let mut table = Table::new(caption, header);
+        let longest = example.lists.iter().map(|list| list.items.len()).max().unwrap_or(0);
+        for place in 0..longest.max(example.history.len()) {
+            let mut row = vec![Cell::from(place + 1)];
+            row.push(example.history.get(place).map_or(Cell::Missing, |played| {
+                Cell::text(format!("{} ({})", played.title, played.n_plays))
+            }));
+            row.extend(
+                example.lists.iter().map(|list| {
+                    list.items.get(place).map_or(Cell::Missing, |shown| Cell::text(shown.text()))
+                }),
+            );
+            table.rows.push(row);
+        }
+        section = section.table(table);
+    }
+    section
 }
 
 fn split(report: &EvaluationReport) -> Section {

@@ -3,6 +3,7 @@
 use segue_eval::{EvaluationReport, SlicingReport};
 
 use super::Evaluation;
+use super::examples::Example;
 use super::ranker::HeadQuality;
 use crate::measure::bytes_for_people;
 use crate::output;
@@ -28,6 +29,7 @@ pub(crate) fn print(found: &Evaluation) {
     for slicing in &report.slices {
         slices(report, slicing);
     }
+    found.examples.iter().for_each(example);
     if !found.ranker.is_empty() {
         ranker(&found.ranker);
     }
@@ -116,6 +118,22 @@ fn slices(report: &EvaluationReport, slicing: &SlicingReport) {
         })
         .collect();
     output::table(&header.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
+}
+
+/// A listener, one line per model.
+fn example(example: &Example) {
+    let history: Vec<String> =
+        example.history.iter().map(|played| format!("{} ({})", played.title, played.n_plays)).collect();
+    output::line(&format!("listener {} played {}", example.user, history.join(", ")));
+    let rows: Vec<Vec<String>> = example
+        .lists
+        .iter()
+        .map(|list| {
+            let shown: Vec<String> = list.items.iter().map(super::examples::Shown::text).collect();
+            vec![list.model.clone(), shown.join(", ")]
+        })
+        .collect();
+    output::table(&["model", "shows (✓: in the test part)"], &rows);
 }
 
 fn ranker(heads: &[HeadQuality]) {

@@ -81,6 +81,37 @@ impl Source {
         }
     }
 
+    /// The external id of a listener's row.
+    pub(crate) fn user_id(&self, user: usize) -> String {
+        let ids = self.dataset().user_ids;
+        ids.and_then(|ids| ids.get(user)).map_or_else(|| format!("row {user}"), Clone::clone)
+    }
+
+    /// The external id of an item row.
+    pub(crate) fn item_id(&self, item: u32) -> String {
+        let ids = self.dataset().item_ids;
+        ids.and_then(|ids| ids.get(item as usize)).map_or_else(|| format!("row {item}"), Clone::clone)
+    }
+
+    /// What people call an item: title and, where that is another, the main artist; the id where there is no title.
+    pub(crate) fn item_title(&self, item: u32) -> String {
+        let facts = self.snapshot().and_then(|snapshot| snapshot.items().get(item as usize));
+        let Some((facts, title)) = facts.and_then(|facts| Some((facts, facts.title.as_ref()?))) else {
+            return self.item_id(item);
+        };
+        match facts.artist_names.first() {
+            Some(artist) if artist != title => format!("{title} – {artist}"),
+            _ => title.clone(),
+        }
+    }
+
+    /// How often an undated profile has the item; nothing where plays come in order.
+    pub(crate) fn profile_plays(&self, user: usize, item: u32) -> Option<u64> {
+        let Plays::Profiles(profiles) = self.dataset().plays else { return None };
+        let mut of_user = profiles.offsets[user] as usize..profiles.offsets[user + 1] as usize;
+        of_user.find(|&at| profiles.item[at] == item).map(|at| profiles.n_plays[at])
+    }
+
     /// Ordered plays where there are any, else profiles.
     pub(crate) fn dataset(&self) -> Dataset<'_> {
         let base = match &self.held {

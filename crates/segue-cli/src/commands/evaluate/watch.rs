@@ -5,28 +5,41 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use segue_data::progress::Progress as _;
-use segue_eval::{Observer, Progress};
+use segue_eval::{Answer, Observer, Progress};
 use segue_models::ModelError;
 
+use super::examples::{Collector, Example};
+use super::source::Source;
 use crate::Global;
 use crate::commands::train::is_about_the_data;
 use crate::measure;
 use crate::progress::Bar;
 
-/// Draws progress and measures.
-pub(super) struct Watch {
+/// Draws progress, measures and collects examples.
+pub(super) struct Watch<'a> {
     began: Instant,
     bar: Bar,
     shown: Mutex<(String, usize)>,
+    examples: Collector<'a>,
 }
 
-impl Watch {
-    pub(super) fn new(global: &Global) -> Self {
-        Self { began: Instant::now(), bar: Bar::new(global.quiet), shown: Mutex::default() }
+impl<'a> Watch<'a> {
+    /// Keeps the lists of `n_examples` listeners of the source, drawn by seed.
+    pub(super) fn new(global: &Global, source: &'a Source, n_examples: usize, seed: u64) -> Self {
+        Self {
+            began: Instant::now(),
+            bar: Bar::new(global.quiet),
+            shown: Mutex::default(),
+            examples: Collector::new(source, n_examples, seed),
+        }
+    }
+
+    pub(super) fn into_examples(self) -> Vec<Example> {
+        self.examples.into_examples()
     }
 }
 
-impl Observer for Watch {
+impl Observer for Watch<'_> {
     fn clock(&self) -> Option<Duration> {
         Some(self.began.elapsed())
     }
@@ -59,5 +72,8 @@ impl Observer for Watch {
 
     fn leaves_out(&self, _model: &str, error: &ModelError) -> bool {
         is_about_the_data(error)
+    }
+    fn answered(&self, answer: &Answer<'_>) {
+        self.examples.take(answer);
     }
 }
