@@ -1,4 +1,4 @@
-"""iALS on made-up matrices: 1M users × 200k items with 10M and 100M plays. Peak memory and time per pass.
+"""iALS on made-up matrices: 1M users × 200k items with 10M, 30M and 100M plays. Peak memory and time per pass.
 
 Item popularity follows Zipf's law (exponent 0.9), users have between half and one and a half times the mean number of plays; a
 repeated draw counts once, so a little fewer entries remain. Seeded.
@@ -44,11 +44,12 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--factors", type=int, default=64)
     parser.add_argument("--passes", type=int, default=2)
+    parser.add_argument("--plays", type=int, nargs="*", default=[10_000_000, 30_000_000, 100_000_000])
     parser.add_argument("--quick", action="store_true", help="a hundredth of it: does it run?")
     args = parser.parse_args()
     shrink = 100 if args.quick else 1
     print("| plays | d | read, s wall / CPU | one pass, s wall / CPU | peak MB |\n|---|---|---|---|---|", flush=True)
-    for n_plays in (10_000_000, 100_000_000):
+    for n_plays in args.plays:
         path = f"{args.work}/made-up"
         n = generate(path, N_USERS // shrink, N_ITEMS // shrink, n_plays // shrink)
         settings = [
