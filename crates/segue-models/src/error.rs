@@ -22,6 +22,14 @@ pub enum ModelError {
         /// What is missing.
         what: &'static str,
     },
+    /// Later plays cannot be added to the model.
+    #[error(
+        "plays cannot be added to model `{model}`: it is not made of counts that were kept. Fit it anew, or fit `markov`, `seq_rules` or `pctm` with `keep_counts = true`"
+    )]
+    CannotAdd {
+        /// Kind of the model.
+        model: &'static str,
+    },
     /// No head of a ranker can be trained.
     #[error("model `{model}`: no head can be trained: {reasons}")]
     NoHead {

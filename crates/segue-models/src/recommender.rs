@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use segue_data::Sequence;
 use segue_types::TimestampMs;
 
-use crate::{ModelError, ModelParts};
+use crate::{FitInput, ModelError, ModelParts};
 
 /// What a model may know of the request. Item rows are rows of the model's own catalogue.
 #[derive(Debug, Clone, Copy, Default)]
@@ -134,6 +134,24 @@ pub trait Recommender: Send + Sync {
             })
             .collect();
         answers.into_iter().collect()
+    }
+
+    /// The model with the plays of `input` added that became known at or after `from`: bit by bit the model that
+    /// a fit on all of `input` gives, if this one was fitted on what was known before. `input` holds earlier plays
+    /// too, of which only those next to new ones are read; item `i` of this model is row `rows[i]` there.
+    ///
+    /// # Errors
+    /// [`ModelError::CannotAdd`] if the model is not one of counts that add up, or has not kept them;
+    /// [`ModelError::NeedsDates`] if the plays have none; [`ModelError::Shape`] if `rows` is no map into the
+    /// catalogue of `input`.
+    fn add_plays(
+        &self,
+        input: &FitInput<'_>,
+        from: TimestampMs,
+        rows: &[u32],
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        let _ = (input, from, rows);
+        Err(ModelError::CannotAdd { model: self.kind() })
     }
 
     /// Its settings and arrays, from which the registry rebuilds a model that answers the same.

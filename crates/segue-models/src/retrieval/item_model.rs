@@ -6,10 +6,13 @@
 use std::cell::RefCell;
 use std::fmt::Debug;
 
+use segue_types::TimestampMs;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::counts::Targets;
 use super::item_to_item::ItemToItem;
+use super::kept_counts::KeptCounts;
 use super::kernel::WeightTable;
 use crate::{Contribution, FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored};
 
@@ -36,6 +39,22 @@ pub trait ItemModelConfig:
     /// # Errors
     /// If the data lacks what the model needs.
     fn matrix(&self, input: &FitInput<'_>) -> Result<ItemToItem, ModelError>;
+
+    /// The counts to keep, for a model that is made of nothing else, if the settings ask for it: then later plays can
+    /// be added.
+    fn kept(&self) -> Option<Kept<Self>> {
+        None
+    }
+}
+
+/// How a model is made of kept counts.
+pub struct Kept<C> {
+    /// Pairs of plays are counted up to this distance.
+    pub(crate) window: u8,
+    /// Which plays count as a pair's target.
+    pub(crate) targets: Targets,
+    /// The matrix, as [`ItemModelConfig::matrix`] makes it of the plays; with external item ids by row, or none.
+    pub(crate) matrix: fn(&C, &KeptCounts, &[String]) -> ItemToItem,
 }
 
 /// How the plays of a history are weighed.
@@ -53,6 +72,8 @@ pub struct ItemModel<C> {
     config: C,
     history: History,
     items: ItemToItem,
+    /// What the matrix is made of, if it is kept.
+    counts: Option<KeptCounts>,
 }
 
 thread_local! {
@@ -77,11 +98,21 @@ impl<C: ItemModelConfig> Model for ItemModel<C> {
 
     fn fit(config: &C, input: &FitInput<'_>) -> Result<Self, ModelError> {
         let history = config.history()?;
-        Ok(Self { config: config.clone(), history, items: config.matrix(input)? })
+        let (items, counts) = match config.kept() {
+            None => (config.matrix(input)?, None),
+            Some(kept) => {
+                let counts = KeptCounts::of(C::KIND, input, kept.window, kept.targets, None)?;
+                ((kept.matrix)(config, &counts, input.item_ids), Some(counts))
+            }
+        };
+        Ok(Self { config: config.clone(), history, items, counts })
     }
 
     fn load(config: C, mut parts: ModelParts) -> Result<Self, ModelError> {
-        Ok(Self { history: config.history()?, config, items: ItemToItem::load(&mut parts.tensors)? })
+        let (history, items) = (config.history()?, ItemToItem::load(&mut parts.tensors)?);
+        let load = |kept: Kept<C>| KeptCounts::load(items.n_items(), kept.window, &mut parts.tensors);
+        let counts = config.kept().map(load).transpose()?;
+        Ok(Self { config, history, items, counts })
     }
 }
 
@@ -118,7 +149,33 @@ impl<C: ItemModelConfig> Recommender for ItemModel<C> {
     }
 
     fn parts(&self) -> ModelParts {
-        ModelParts::new(C::KIND, &self.config, self.items.store())
+        let tensors = self.items.store();
+        let tensors = self.counts.iter().fold(tensors, |tensors, counts| counts.store(tensors));
+        ModelParts::new(C::KIND, &self.config, tensors)
+    }
+
+    fn add_plays(
+        &self,
+        input: &FitInput<'_>,
+        from: TimestampMs,
+        rows: &[u32],
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        let (Some(kept), Some(counts)) = (self.config.kept(), &self.counts) else {
+            return Err(ModelError::CannotAdd { model: C::KIND });
+        };
+        input.check(C::KIND)?;
+        if !input.sequences.is_dated() && input.sequences.n_plays() > 0 {
+            return Err(ModelError::NeedsDates { model: C::KIND });
+        }
+        let more = KeptCounts::of(C::KIND, input, kept.window, kept.targets, Some(from))?;
+        let counts = counts.plus(rows, &more)?;
+        let items = (kept.matrix)(&self.config, &counts, input.item_ids);
+        Ok(Box::new(Self {
+            config: self.config.clone(),
+            history: self.history.clone(),
+            items,
+            counts: Some(counts),
+        }))
     }
 
     fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {

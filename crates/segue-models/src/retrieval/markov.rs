@@ -7,9 +7,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::{OrderedPlays, Targets};
-use super::item_model::{History, ItemModel, ItemModelConfig};
+use super::counts::{Followers, OrderedPlays, Targets};
+use super::item_model::{History, ItemModel, ItemModelConfig, Kept};
 use super::item_to_item::ItemToItem;
+use super::kept_counts::KeptCounts;
 use super::kernel::WeightTable;
 use crate::{FitInput, ModelError};
 
@@ -22,6 +23,8 @@ pub struct MarkovConfig {
     /// Whether to go on, by item row, with played items that never followed. Default false;
     /// published tables rank the whole catalogue.
     pub whole_catalogue: bool,
+    /// Whether the artifact keeps whole counts beside the model, so that later plays can be added. Default false.
+    pub keep_counts: bool,
 }
 
 /// Transition probabilities from one item to the next.
@@ -36,15 +39,23 @@ impl ItemModelConfig for MarkovConfig {
     }
 
     fn matrix(&self, input: &FitInput<'_>) -> Result<ItemToItem, ModelError> {
-        let plays = OrderedPlays::index(Self::KIND, input, self.targets)?;
-        let steps = ItemToItem::new(plays.offset_counts(&[1.0], |_, row| {
-            let inverse = 1.0 / row.iter().map(|e| e.1).sum::<f32>();
-            for entry in row {
-                entry.1 *= inverse;
-            }
-        }));
-        Ok(if self.whole_catalogue { steps.with_background(plays.played()) } else { steps })
+        Ok(steps(self, &OrderedPlays::index(Self::KIND, input, self.targets)?))
     }
+
+    fn kept(&self) -> Option<Kept<Self>> {
+        let matrix = |config: &Self, counts: &KeptCounts, _: &[String]| steps(config, counts);
+        self.keep_counts.then_some(Kept { window: 1, targets: self.targets, matrix })
+    }
+}
+
+fn steps(config: &MarkovConfig, plays: &impl Followers) -> ItemToItem {
+    let steps = ItemToItem::new(plays.offset_counts(&[1.0], |_, row| {
+        let inverse = 1.0 / row.iter().map(|e| e.1).sum::<f32>();
+        for entry in row {
+            entry.1 *= inverse;
+        }
+    }));
+    if config.whole_catalogue { steps.with_background(plays.played()) } else { steps }
 }
 
 #[cfg(test)]

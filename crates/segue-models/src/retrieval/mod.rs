@@ -9,12 +9,13 @@ pub mod factors;
 mod interactions;
 mod item_model;
 mod item_to_item;
+mod kept_counts;
 mod kernel;
 mod market_lists;
 
 pub use counts::Targets;
 pub use interactions::{RowsOf, TermFrequency};
-pub use item_model::{History, ItemModel, ItemModelConfig};
+pub use item_model::{History, ItemModel, ItemModelConfig, Kept};
 pub use kernel::Kernel;
 
 use crate::registry::RecommenderKind;

@@ -13,9 +13,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::{MAX_WINDOW, OrderedPlays, Targets};
-use super::item_model::{History, ItemModel, ItemModelConfig, check_setting};
+use super::counts::{Followers, MAX_WINDOW, OrderedPlays, Targets};
+use super::item_model::{History, ItemModel, ItemModelConfig, Kept, check_setting};
 use super::item_to_item::ItemToItem;
+use super::kept_counts::KeptCounts;
 use super::kernel::{Kernel, WeightTable, check_history};
 use crate::{FitInput, ModelError};
 
@@ -37,6 +38,8 @@ pub struct PctmConfig {
     pub popularity: f32,
     /// Which plays count as a pair's target. Default `wanted`.
     pub targets: Targets,
+    /// Whether the artifact keeps whole counts beside the model, so that later plays can be added. Default false.
+    pub keep_counts: bool,
 }
 
 impl Default for PctmConfig {
@@ -49,6 +52,7 @@ impl Default for PctmConfig {
             max_history: 50,
             popularity: 0.0,
             targets: Targets::default(),
+            keep_counts: false,
         }
     }
 }
@@ -81,28 +85,36 @@ popularity = { low = -0.1, high = 0.1 }
     }
 
     fn matrix(&self, input: &FitInput<'_>) -> Result<ItemToItem, ModelError> {
-        let plays = OrderedPlays::index(Self::KIND, input, self.targets)?;
-        let played = plays.played();
-        let n_played = played.len() as f32;
-        let mut evidence =
-            ItemToItem::new(plays.offset_counts(&self.distance.weights(self.window), |_, row| {
-                for entry in row {
-                    entry.1 = (entry.1 * n_played / self.tau).ln_1p();
-                }
-            }));
-        let n_plays: u64 = played.iter().map(|&i| plays.n_plays(i)).sum();
-        let total = n_plays as f64 + played.len() as f64;
-        let prior = (0..plays.n_items())
-            .map(|item| self.popularity * ((plays.n_plays(item) as f64 + 1.0) / total).ln() as f32)
-            .collect();
-        if !input.item_ids.is_empty() {
-            evidence = evidence.ties_by_sha256(input.item_ids);
-        }
-        if self.popularity != 0.0 && !played.is_empty() {
-            evidence = evidence.with_prior(prior);
-        }
-        Ok(evidence.with_background(played))
+        Ok(evidence(self, &OrderedPlays::index(Self::KIND, input, self.targets)?, input.item_ids))
     }
+
+    fn kept(&self) -> Option<Kept<Self>> {
+        let (window, targets) = (self.window as u8, self.targets);
+        self.keep_counts.then_some(Kept { window, targets, matrix: evidence::<KeptCounts> })
+    }
+}
+
+fn evidence<F: Followers>(config: &PctmConfig, plays: &F, item_ids: &[String]) -> ItemToItem {
+    let played = plays.played();
+    let n_played = played.len() as f32;
+    let mut evidence =
+        ItemToItem::new(plays.offset_counts(&config.distance.weights(config.window), |_, row| {
+            for entry in row {
+                entry.1 = (entry.1 * n_played / config.tau).ln_1p();
+            }
+        }));
+    let n_plays: u64 = played.iter().map(|&i| plays.n_plays(i)).sum();
+    let total = n_plays as f64 + played.len() as f64;
+    let prior = (0..plays.n_items())
+        .map(|item| config.popularity * ((plays.n_plays(item) as f64 + 1.0) / total).ln() as f32)
+        .collect();
+    if !item_ids.is_empty() {
+        evidence = evidence.ties_by_sha256(item_ids);
+    }
+    if config.popularity != 0.0 && !played.is_empty() {
+        evidence = evidence.with_prior(prior);
+    }
+    evidence.with_background(played)
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::{MAX_WINDOW, OrderedPlays, Targets, prune};
-use super::item_model::{History, ItemModel, ItemModelConfig, check_setting};
+use super::counts::{Followers, MAX_WINDOW, OrderedPlays, Targets, prune};
+use super::item_model::{History, ItemModel, ItemModelConfig, Kept, check_setting};
 use super::item_to_item::ItemToItem;
+use super::kept_counts::KeptCounts;
 use super::kernel::{WeightTable, check_history};
 use crate::{FitInput, ModelError};
 
@@ -66,6 +67,8 @@ pub struct SeqRulesConfig {
     /// Whether to go on, by item row, with played items that no rule reaches. Default false;
     /// published tables rank the whole catalogue.
     pub whole_catalogue: bool,
+    /// Whether the artifact keeps whole counts beside the model, so that later plays can be added. Default false.
+    pub keep_counts: bool,
 }
 
 impl Default for SeqRulesConfig {
@@ -79,6 +82,7 @@ impl Default for SeqRulesConfig {
             history_weight: PositionWeight::Div,
             targets: Targets::default(),
             whole_catalogue: false,
+            keep_counts: false,
         }
     }
 }
@@ -108,24 +112,32 @@ history_weight = ["div", "quadratic", "log", "same"]
     }
 
     fn matrix(&self, input: &FitInput<'_>) -> Result<ItemToItem, ModelError> {
-        let plays = OrderedPlays::index(Self::KIND, input, self.targets)?;
-        let by_step: Vec<f32> = (1..=self.steps).map(|d| self.step_weight.at(d)).collect();
-        let idf = if self.idf { idf_weights(input, &plays) } else { Vec::new() };
-        let limit = if self.prune == 0 { usize::MAX } else { self.prune };
-        let rules = ItemToItem::new(plays.offset_counts(&by_step, |source, row| {
-            if let Some(&weight) = idf.get(source as usize) {
-                row.iter_mut().for_each(|entry| entry.1 *= weight);
-                row.retain(|entry| entry.1 != 0.0);
-            }
-            prune(row, limit);
-        }));
-        Ok(if self.whole_catalogue { rules.with_background(plays.played()) } else { rules })
+        Ok(rules(self, &OrderedPlays::index(Self::KIND, input, self.targets)?))
+    }
+
+    fn kept(&self) -> Option<Kept<Self>> {
+        let matrix = |config: &Self, counts: &KeptCounts, _: &[String]| rules(config, counts);
+        self.keep_counts.then_some(Kept { window: self.steps as u8, targets: self.targets, matrix })
     }
 }
 
+fn rules(config: &SeqRulesConfig, plays: &impl Followers) -> ItemToItem {
+    let by_step: Vec<f32> = (1..=config.steps).map(|d| config.step_weight.at(d)).collect();
+    let idf = if config.idf { idf_weights(plays) } else { Vec::new() };
+    let limit = if config.prune == 0 { usize::MAX } else { config.prune };
+    let rules = ItemToItem::new(plays.offset_counts(&by_step, |source, row| {
+        if let Some(&weight) = idf.get(source as usize) {
+            row.iter_mut().for_each(|entry| entry.1 *= weight);
+            row.retain(|entry| entry.1 != 0.0);
+        }
+        prune(row, limit);
+    }));
+    if config.whole_catalogue { rules.with_background(plays.played()) } else { rules }
+}
+
 /// `ln(n_users / n_plays)`, moved and scaled so that the rarest item has 1 and the most frequent 0.
-fn idf_weights(input: &FitInput<'_>, plays: &OrderedPlays) -> Vec<f32> {
-    let n_users = input.users().filter(|u| !u.is_empty()).count() as f64;
+fn idf_weights(plays: &impl Followers) -> Vec<f32> {
+    let n_users = plays.n_users() as f64;
     let raw = |item: u32| (n_users / plays.n_plays(item) as f64).ln();
     let played = plays.played();
     let (low, high) = played

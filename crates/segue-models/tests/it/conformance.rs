@@ -269,6 +269,38 @@ fn a_fit_until_a_moment_equals_a_fit_on_what_was_known_then() {
 }
 
 #[test]
+fn plays_that_are_added_make_the_model_of_all_plays_or_are_refused_for_a_reason() {
+    let (whole, known) = (Board::until(N_DAYS).with_stranger(true), Board::until(2).with_stranger(false));
+    let rows: Vec<u32> = (0..N_ITEMS).collect();
+    let mut n_exact = 0;
+    for line in RECOMMENDERS {
+        let mut table = settings(line.kind);
+        if line.settings(&table).unwrap().get("keep_counts").is_some() {
+            table.insert("keep_counts".to_owned(), true.into());
+        }
+        let before = line.fit(&table, &known.input()).unwrap();
+        match before.add_plays(&whole.input(), Day(2).start(), &rows) {
+            Ok(model) => {
+                let all = line.fit(&table, &whole.input()).unwrap();
+                assert!(model.parts() == all.parts(), "{}: another model than that of all plays", line.kind);
+                assert!(model.parts() != before.parts(), "{}: the test data cannot tell", line.kind);
+                let loaded = line.load(model.parts()).unwrap();
+                assert!(loaded.parts() == model.parts(), "{}: parts change on the way", line.kind);
+                let plain = line.fit(&settings(line.kind), &whole.input()).unwrap();
+                let query = dated(&[0, 3, 5]);
+                let all = ItemFilter::default();
+                assert_eq!(ask(&*model, &query, 9, &all), ask(&*plain, &query, 9, &all), "{}", line.kind);
+                let error = plain.add_plays(&whole.input(), Day(2).start(), &rows).map(drop).unwrap_err();
+                assert!(error.to_string().contains("keep_counts"), "{}: {error}", line.kind);
+                n_exact += 1;
+            }
+            Err(e) => assert!(matches!(e, ModelError::CannotAdd { .. }), "{}: {e}", line.kind),
+        }
+    }
+    assert_eq!(n_exact, 3, "markov, seq_rules and pctm");
+}
+
+#[test]
 fn the_number_of_threads_changes_nothing() {
     // Enough items for several parallel parts.
     let users = (0..400_u32).map(|u| (0..30).map(|i| (u * 37 + i * i * 11) % 3000).collect());
