@@ -78,10 +78,16 @@ def ials(args, path, train, test, factors):
 def knn(args, path, train, test):
     header(f"item-kNN, 100 neighbours, {args.threads} threads")
     # implicit counts the item itself as a neighbour.
-    for name, peer in (("cosine", CosineRecommender), ("tf_idf", TFIDFRecommender), ("bm25", BM25Recommender)):
+    # Its BM25 has other constants by default than the function of that name in the same module, which is ours.
+    peers = (
+        ("cosine", CosineRecommender, {}),
+        ("tf_idf", TFIDFRecommender, {}),
+        ("bm25", BM25Recommender, {"K1": 100, "B": 0.8}),
+    )
+    for name, peer, options in peers:
         fits, ours_fit = [], []
         for _ in range(args.repeats):
-            model = peer(K=101, num_threads=args.threads)
+            model = peer(K=101, num_threads=args.threads, **options)
             fits.append(timed(lambda: model.fit(train, show_progress=False))[1])
             mine, result = common.ours(args, path, "item_knn", 20, args.threads, similarity=name, neighbours=100)
             ours_fit.append(result["fit"])
