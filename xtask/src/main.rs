@@ -27,8 +27,8 @@ const CHECKS: &[Check] = &[
     ),
     ("generated", "generated pages are those in the tree", checks::generated),
     ("smoke", "`segue demo --smoke` on a small world, and on the real sets that are present", checks::smoke),
-    ("torch", "the PyTorch twins compute what the Rust side computes, on one process and two", checks::torch),
     ("browser", "one journey through the console in headless Chromium", checks::browser),
+    ("torch", "the PyTorch twins compute what the Rust side computes, on one process and two", checks::torch),
 ];
 
 fn main() -> ExitCode {
