@@ -187,6 +187,15 @@ pub(crate) fn browser() -> Result<()> {
     if !home.join("segue.toml").is_file() {
         smoke()?;
     }
+    // A browser that starts on two cores can hold a source up for longer than it may take; the journey is about
+    // the page, not about deadlines.
+    let settings = home.join("segue.toml");
+    let text = std::fs::read_to_string(&settings)?;
+    if !text.contains("source_budget_ms") {
+        let budgets =
+            "\n[serving]\nsource_budget_ms = 5000\nhydrate_budget_ms = 5000\nscore_budget_ms = 5000\n";
+        std::fs::write(&settings, text + budgets)?;
+    }
     let server = Server::start(&home)?;
     let screenshots = root().join(".ci-output/screenshots");
     std::fs::create_dir_all(&screenshots)?;
