@@ -1,17 +1,15 @@
 //! Jagged causal self-attention (Vaswani et al. 2017): each token looks at those up to itself.
 //!
-//! Queries are taken in blocks of [`QUERY_BLOCK`], so that little above the diagonal is multiplied;
+//! Queries are taken in blocks ([`QueryBlock`]), so that little above the diagonal is multiplied;
 //! sequences never see each other. A block's weights stand key by key, `[keys, queries]`: a register
 //! holds one key's weights of 16 queries, so softmaxes of short histories, which are most of them, fold
 //! no register, and only queries and not keys are turned around for a product.
 
 use crate::lanes::{Kernel, Lanes, dispatch};
+use crate::query_block::{QUERY_BLOCK, QueryBlock};
 use crate::simd::LANES;
 use crate::workspace::Pass;
 use crate::{Dropout, Mat, matmul};
-
-/// Queries taken at once; a multiple of [`LANES`].
-const QUERY_BLOCK: usize = 32;
 
 /// `softmax(Q Kᵀ / √head_dim) V` per head, below the diagonal.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,40 +22,6 @@ pub struct CausalAttention {
     pub dropout: Dropout,
     /// Its place for dropout.
     pub site: u32,
-}
-
-/// Queries `first..last` of a sequence; they look at keys `0..last`.
-#[derive(Debug, Clone, Copy)]
-struct QueryBlock {
-    first: usize,
-    last: usize,
-}
-
-impl QueryBlock {
-    /// The blocks of a sequence.
-    fn of(len: usize) -> impl Iterator<Item = Self> {
-        (0..len).step_by(QUERY_BLOCK).map(move |first| Self { first, last: len.min(first + QUERY_BLOCK) })
-    }
-
-    fn n_queries(self) -> usize {
-        self.last - self.first
-    }
-
-    /// Numbers from key to key: whole registers. Those of queries that do not exist mean nothing.
-    fn width(self) -> usize {
-        self.n_queries().next_multiple_of(LANES)
-    }
-
-    /// Numbers of the block's weights.
-    fn len(self) -> usize {
-        self.last * self.width()
-    }
-
-    /// Of each register of queries: its first query, and the keys that one of them sees.
-    #[inline(always)]
-    fn registers(self) -> impl Iterator<Item = (usize, usize)> {
-        (self.first..self.last).step_by(LANES).map(move |query| (query, self.last.min(query + LANES)))
-    }
 }
 
 impl CausalAttention {
