@@ -52,10 +52,17 @@ impl Linear {
         accumulate: bool,
         grads: &mut [f32],
     ) {
+        self.parameters_backward(x, dy, grads);
+        let (n_in, n_out) = (self.n_in(), self.n_out());
+        let weight = Mat::new(self.weight.of(params), n_out, n_in);
+        matmul(dx, n_in, accumulate, Mat::new(dy, x.len() / n_in, n_out), weight);
+    }
+
+    /// Adds the gradients of weight and bias to `grads`, and leaves that of the input to others.
+    pub fn parameters_backward(&self, x: &[f32], dy: &[f32], grads: &mut [f32]) {
         let (n_in, n_out) = (self.n_in(), self.n_out());
         let n = x.len() / n_in;
-        let dy_view = Mat::new(dy, n, n_out);
-        matmul(self.weight.of_mut(grads), n_in, true, dy_view.t(), Mat::new(x, n, n_in));
+        matmul(self.weight.of_mut(grads), n_in, true, Mat::new(dy, n, n_out).t(), Mat::new(x, n, n_in));
         if let Some(bias) = self.bias {
             let db = bias.of_mut(grads);
             simd::vectorised(
@@ -67,7 +74,6 @@ impl Linear {
                 },
             );
         }
-        matmul(dx, n_in, accumulate, dy_view, Mat::new(self.weight.of(params), n_out, n_in));
     }
 }
 
