@@ -67,7 +67,11 @@ fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     // Trained networks have a bench of their own: `examples/sequence.rs`.
     let wanted = |kind: &str| {
-        if asked.is_empty() { !kind.ends_with("sasrec") } else { asked.iter().any(|a| a == kind) }
+        if asked.is_empty() {
+            !kind.ends_with("sasrec") && kind != "hstu"
+        } else {
+            asked.iter().any(|a| a == kind)
+        }
     };
     for line in RECOMMENDERS.iter().filter(|line| wanted(line.kind)) {
         let start = Instant::now();

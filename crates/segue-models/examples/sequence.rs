@@ -1,59 +1,62 @@
-//! Trains one sequence model on a file of sequences and prints each round and the final ranking
-//! quality (leave-one-out, whole training catalogue without seen items: protocol P-S3).
+//! Trains one sequence model and prints each round.
+//!
+//! - On a file of sequences, also the final ranking quality (leave-one-out, whole training catalogue without
+//!   seen items: protocol P-S3).
+//! - On a Segue home, all plays of its snapshot, with their times and actions; the last line is the best
+//!   validation.
 //!
 //! ```sh
 //! cargo run --release -p segue-models --example sequence -- FILE 'kind="esasrec"' SEED
+//! cargo run --release -p segue-models --example sequence -- HOME 'kind="hstu"' SEED
 //! ```
 
 use std::time::Instant;
 
-use segue_data::{OwnedSequences, SequencesFile};
-use segue_models::sequence::{Architecture, ESasRec, SasRec, Trainer};
+use segue_data::{OwnedSequences, SequencesFile, Snapshot};
+use segue_models::registry::Model;
+use segue_models::sequence::settings::Objective;
+use segue_models::sequence::{Architecture, ESasRec, Hstu, Network, SasRec, SequenceModel, Trainer};
 use segue_models::{FitInput, ItemFilter, Query, Scored};
 
 type AnyResult<T> = Result<T, Box<dyn std::error::Error>>;
 
-#[allow(clippy::print_stdout)]
 fn main() -> AnyResult<()> {
     let mut args = std::env::args().skip(1);
-    let usage = "usage: sequence FILE SETTINGS [SEED]";
-    let file = args.next().ok_or(usage)?;
+    let usage = "usage: sequence FILE|HOME SETTINGS [SEED]";
+    let source = std::path::PathBuf::from(args.next().ok_or(usage)?);
     let mut settings: toml::Table = args.next().ok_or(usage)?.parse()?;
     let seed = args.next().map_or(Ok(1), |s| s.parse())?;
-    let all = SequencesFile::read(file.as_ref())?.sequences;
+    let kind = settings.remove("kind").ok_or("`kind` is missing")?;
+    let plan = plan(kind.as_str().unwrap_or_default(), settings)?;
+    if source.is_dir() {
+        let snapshot = Snapshot::open_current(&source)?;
+        train(plan, &FitInput { seed, ..FitInput::of(snapshot.sequences()) })?;
+    } else {
+        leave_one_out(plan, &source, seed)?;
+    }
+    Ok(())
+}
+
+fn plan(kind: &str, settings: toml::Table) -> AnyResult<(Network, Objective)> {
+    fn of<M: Model<Config: Architecture>>(settings: toml::Table) -> AnyResult<(Network, Objective)> {
+        Ok(settings.try_into::<M::Config>()?.plan()?)
+    }
+    match kind {
+        "sasrec" => of::<SasRec>(settings),
+        "esasrec" => of::<ESasRec>(settings),
+        "hstu" => of::<Hstu>(settings),
+        _ => Err("`kind` is sasrec, esasrec or hstu".into()),
+    }
+}
+
+#[allow(clippy::print_stdout)]
+fn leave_one_out(plan: (Network, Objective), file: &std::path::Path, seed: u64) -> AnyResult<()> {
+    let all = SequencesFile::read(file)?.sequences;
     let mut train = OwnedSequences { n_items: all.n_items, ..OwnedSequences::default() };
     for user in all.view().iter() {
         train.push(user.head(user.len().saturating_sub(1)));
     }
-    let kind = settings.remove("kind").ok_or("`kind` is missing")?;
-    let (network, objective) = match kind.as_str() {
-        Some("sasrec") => settings.try_into::<<SasRec as segue_models::registry::Model>::Config>()?.plan()?,
-        Some("esasrec") => {
-            settings.try_into::<<ESasRec as segue_models::registry::Model>::Config>()?.plan()?
-        }
-        _ => return Err("`kind` is sasrec or esasrec".into()),
-    };
-    let input = FitInput { seed, ..FitInput::of(train.view()) };
-    let mut trainer = Trainer::new(network, objective, &input)?;
-    let (began, cpu_began) = (Instant::now(), cpu_seconds());
-    while !trainer.is_done() {
-        let (wall, cpu) = (Instant::now(), cpu_seconds());
-        let r = trainer.round()?;
-        println!(
-            "round {:3} loss {:.4} validation {:.5}  tokens/s wall {:.0}, per CPU second {:.0}",
-            r.round,
-            r.loss,
-            r.validation_ndcg.unwrap_or(f64::NAN),
-            r.n_tokens as f64 / wall.elapsed().as_secs_f64(),
-            r.n_tokens as f64 / (cpu_seconds() - cpu),
-        );
-    }
-    println!(
-        "trained in {:.1} s wall, {:.1} CPU s",
-        began.elapsed().as_secs_f64(),
-        cpu_seconds() - cpu_began
-    );
-    let model = trainer.finish();
+    let model = self::train(plan, &FitInput { seed, ..FitInput::of(train.view()) })?;
     let mut trained = vec![false; all.n_items as usize];
     train.item.iter().for_each(|&i| trained[i as usize] = true);
     let (mut n, mut ndcg, mut recall) = (0, 0.0, 0.0);
@@ -79,6 +82,33 @@ fn main() -> AnyResult<()> {
         recall / f64::from(n)
     );
     Ok(())
+}
+
+#[allow(clippy::print_stdout)]
+fn train((network, objective): (Network, Objective), input: &FitInput<'_>) -> AnyResult<SequenceModel> {
+    let mut trainer = Trainer::new(network, objective, input)?;
+    let (began, cpu_began) = (Instant::now(), cpu_seconds());
+    while !trainer.is_done() {
+        let (wall, cpu) = (Instant::now(), cpu_seconds());
+        let r = trainer.round()?;
+        println!(
+            "round {:3} loss {:.4} validation {:.5}  tokens/s wall {:.0}, per CPU second {:.0}",
+            r.round,
+            r.loss,
+            r.validation_ndcg.unwrap_or(f64::NAN),
+            r.n_tokens as f64 / wall.elapsed().as_secs_f64(),
+            r.n_tokens as f64 / (cpu_seconds() - cpu),
+        );
+    }
+    let best = trainer.checkpoint().best.as_ref();
+    println!(
+        "trained in {:.1} s wall, {:.1} CPU s; best validation {:.5} after round {}",
+        began.elapsed().as_secs_f64(),
+        cpu_seconds() - cpu_began,
+        best.map_or(f64::NAN, |b| b.ndcg),
+        best.map_or(0, |b| b.round),
+    );
+    Ok(trainer.finish())
 }
 
 /// CPU seconds of this process so far, from the system's accounting; NaN where there is none.

@@ -13,7 +13,8 @@ use std::fs;
 use std::path::Path;
 
 use segue_models::sequence::esasrec::ESasRecConfig;
-use segue_models::sequence::network::{Events, Network};
+use segue_models::sequence::hstu::HstuConfig;
+use segue_models::sequence::network::Network;
 use segue_models::sequence::sasrec::SasRecConfig;
 use segue_models::sequence::settings::{Loss, Objective};
 use segue_models::sequence::step::{NEGATIVES, State, Stepper};
@@ -49,21 +50,34 @@ fn main() -> Result<(), Failure> {
 }
 
 fn write(folder: &Path) -> Result<(), Failure> {
-    for kind in ["sasrec", "esasrec"] {
-        for positions in ["learned", "rotary", "none"] {
-            let case = folder.join(format!("{kind}-{positions}"));
-            let settings = json!({
-                "d": 16, "n_blocks": 2, "n_heads": 2, "hidden": 24, "max_history": 8,
+    let kinds: [(&str, &[&str]); 3] = [
+        ("sasrec", &["learned", "rotary", "none"]),
+        ("esasrec", &["learned", "rotary", "none"]),
+        ("hstu", &["learned", "none", "undated"]),
+    ];
+    for (kind, cases) in kinds {
+        for &case in cases {
+            let positions = if case == "undated" { "learned" } else { case };
+            let mut batch = batch();
+            if kind != "hstu" || case == "undated" {
+                (batch.occurred_at, batch.request_at) = (vec![], vec![]);
+            }
+            let case = folder.join(format!("{kind}-{case}"));
+            let mut settings = json!({
+                "d": 16, "n_blocks": 2, "n_heads": 2, "max_history": 8,
                 "positions": positions, "dropout": 0.0,
                 "negatives": { "count": 11, "popular": 0.3, "in_batch": 0.2 },
                 "training": {
                     "learning_rate": 0.01, "weight_decay": 0.01, "table_decay": 0.02, "clip": 0.5, "shards": 2,
                 },
             });
+            if kind != "hstu" {
+                settings["hidden"] = 24.into();
+            }
             let (settings, network, objective) = plan(kind, settings)?;
             let (params, table) = weights(&network);
             let model = SequenceModel::new(network, params, table, vec![true; N_ITEMS]);
-            let computed = compute(&model, objective, &batch(), &LOSSES)?;
+            let computed = compute(&model, objective, &batch, &LOSSES)?;
             let keys: Vec<ItemKey> = (0..N_ITEMS).map(|i| ItemKey::of(&format!("item {i}"))).collect();
             let parts = ModelParts { kind: kind.to_owned(), config: settings, tensors: model.tensors() };
             artifact::check(parts.clone(), keys.clone())?;
@@ -85,10 +99,13 @@ fn check(folder: &Path) -> Result<(), Failure> {
         let model = SequenceModel::load(network, parts.tensors)?;
         let path = case.path().join("computed.safetensors");
         let mut theirs = Tensors::from_safetensors(&path, &fs::read(&path)?)?;
+        let is_dated = theirs.len_of("occurred_at").is_some();
         let batch = Batch {
             offsets: theirs.take("offsets")?,
             item: theirs.take("item")?,
             action: theirs.take("action")?,
+            occurred_at: if is_dated { theirs.take("occurred_at")? } else { vec![] },
+            request_at: if is_dated { theirs.take("request_at")? } else { vec![] },
             target_token: theirs.take("target_token")?,
             target: theirs.take("target")?,
         };
@@ -129,6 +146,7 @@ fn plan(kind: &str, settings: Value) -> Result<(Value, Network, Objective), Fail
     match kind {
         "sasrec" => of::<SasRecConfig>(settings),
         "esasrec" => of::<ESasRecConfig>(settings),
+        "hstu" => of::<HstuConfig>(settings),
         kind => Err(format!("kind `{kind}` has no twin").into()),
     }
 }
@@ -147,10 +165,15 @@ fn weights(network: &Network) -> (Vec<f32>, Embedding) {
 fn batch() -> Batch {
     let draws = Counter::new(SEED, 78);
     let mut batch = Batch::default();
-    for (token, sequence) in LENGTHS.iter().enumerate().flat_map(|(s, &n)| vec![s; n]).enumerate() {
+    let places = LENGTHS.iter().enumerate().flat_map(|(s, &n)| (0..n).map(move |place| (s, place)));
+    for (token, (sequence, place)) in places.enumerate() {
         let at = 4 * token as u64;
         batch.item.push(draws.below(at, N_ITEMS as u64) as u32);
         batch.action.push(draws.below(at + 1, 7) as u8);
+        // Minutes to years apart.
+        let now = batch.request_at.last().copied().filter(|_| place > 0).unwrap_or(1_000_000_000);
+        batch.occurred_at.push(now);
+        batch.request_at.push(now + (1 << draws.below(at + 2, 27)) + draws.below(at + 3, 60) as u32);
         if draws.below(at + 2, 4) > 0 || sequence == 1 {
             batch.target_token.push(token as u32);
             batch.target.push(draws.below(at + 3, N_ITEMS as u64) as u32);
@@ -174,7 +197,7 @@ fn compute(
     let (n, m) = (batch.item.len(), table.n_rows());
     let mut saved = vec![0.0; network.saved_len(&batch.offsets)];
     let mut scratch = vec![0.0; network.scratch_len(&batch.offsets)];
-    let events = Events { item: &batch.item, action: &batch.action };
+    let events = batch.events(0..n);
     network.forward(&pass, events, table, &mut saved, &mut scratch);
     let hidden = network.hidden(&saved, n);
     let mut logits = vec![0.0; n * m];
@@ -187,6 +210,9 @@ fn compute(
         .with("target", &batch.target)
         .with_shape("hidden", &[n, d], hidden)
         .with_shape("logits", &[n, m], &logits);
+    if !batch.occurred_at.is_empty() {
+        out = out.with("occurred_at", &batch.occurred_at).with("request_at", &batch.request_at);
+    }
 
     let mut counts = vec![0_u64; m];
     batch.target.iter().for_each(|&t| counts[t as usize] += 1);
@@ -237,6 +263,10 @@ fn deal(batch: &Batch, shards: &mut [Batch]) {
         let (first, end) = (range[0] as usize, range[1] as usize);
         shard.item.extend(&batch.item[first..end]);
         shard.action.extend(&batch.action[first..end]);
+        if !batch.occurred_at.is_empty() {
+            shard.occurred_at.extend(&batch.occurred_at[first..end]);
+            shard.request_at.extend(&batch.request_at[first..end]);
+        }
         for (&token, &target) in batch.target_token.iter().zip(&batch.target) {
             if (range[0]..range[1]).contains(&token) {
                 shard.target_token.push(start + token - range[0]);

@@ -85,7 +85,7 @@ fn is_ranker(kind: &str) -> bool {
 }
 
 fn has_torch_twin(kind: &str) -> bool {
-    ["sasrec", "esasrec"].contains(&kind)
+    ["sasrec", "esasrec", "hstu"].contains(&kind)
 }
 
 fn about(kind: &str) -> &'static str {

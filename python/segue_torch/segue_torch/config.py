@@ -1,6 +1,6 @@
 """Settings: the ``settings`` of ``config.json``, with the names and defaults of the Rust side.
 
-They mirror ``crates/segue-models/src/sequence/{sasrec,esasrec,settings}.rs``; unknown names are refused.
+They mirror ``crates/segue-models/src/sequence/{sasrec,esasrec,hstu,settings}.rs``; unknown names are refused.
 """
 
 from __future__ import annotations
@@ -9,7 +9,13 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-KINDS = ("sasrec", "esasrec")
+KINDS = ("sasrec", "esasrec", "hstu")
+#: Settings that a kind does not have.
+ABSENT = {
+    "sasrec": {"time_bias"},
+    "esasrec": {"time_bias"},
+    "hstu": {"hidden", "attention_dropout"},
+}
 POSITIONS = ("learned", "rotary", "none")
 LOSSES = ("softmax", "sampled_softmax", "gbce", "bce")
 TARGETS = ("all", "wanted")
@@ -46,14 +52,16 @@ class Training:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the network looks like, and how it is trained."""
+    """What the network looks like, and how it is trained. :data:`ABSENT` says which kind lacks which."""
 
+    kind: str = "sasrec"
     d: int = 64
     n_blocks: int = 2
     n_heads: int = 2
     hidden: int = 256
     max_history: int = 200
     positions: str = "learned"
+    time_bias: bool = True
     actions: bool = True
     dropout: float = 0.2
     attention_dropout: float = 0.0
@@ -73,17 +81,19 @@ class Settings:
         """
         _one_of("kind", kind, KINDS)
         values = dict(settings)
-        values.setdefault("loss", "sampled_softmax" if kind == "esasrec" else "softmax")
+        _known(cls, values, kind, {"kind", *ABSENT[kind]})
+        values.setdefault("loss", "softmax" if kind == "sasrec" else "sampled_softmax")
         for name, part in (("negatives", Negatives), ("training", Training)):
             if name in values:
                 values[name] = part(**_known(part, values[name], f"{kind}.{name}"))
-        out = cls(**_known(cls, values, kind))
+        out = cls(kind=kind, **values)
         out._check()
         return out
 
     def to_json(self) -> dict[str, Any]:
         """The ``settings`` of ``config.json``."""
-        return dataclasses.asdict(self)
+        absent = {"kind", *ABSENT[self.kind]}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in absent}
 
     def _check(self) -> None:
         _one_of("positions", self.positions, POSITIONS)
@@ -94,6 +104,8 @@ class Settings:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it is at least 1")
         if self.d % self.n_heads:
             raise ValueError(f"`n_heads` is {self.n_heads}; it divides `d`, which is {self.d}")
+        if self.positions == "rotary" and self.kind == "hstu":
+            raise ValueError("`positions` is 'rotary'; this model knows `learned` and `none`")
         if self.positions == "rotary" and self.d // self.n_heads % 2:
             raise ValueError(f"`n_heads` is {self.n_heads}; rotary positions need an even `d / n_heads`")
         for name in ("dropout", "attention_dropout"):
@@ -101,8 +113,8 @@ class Settings:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it is in [0, 1)")
 
 
-def _known(of: type, values: dict[str, Any], where: str) -> dict[str, Any]:
-    names = {f.name for f in dataclasses.fields(of)}
+def _known(of: type, values: dict[str, Any], where: str, absent: set[str] | None = None) -> dict[str, Any]:
+    names = {f.name for f in dataclasses.fields(of)} - (absent or set())
     if unknown := sorted(set(values) - names):
         raise ValueError(f"`{where}` has no setting {', '.join(unknown)}; it has {', '.join(sorted(names))}")
     return values

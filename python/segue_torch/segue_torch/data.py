@@ -34,6 +34,8 @@ class Batch:
     action : ``[n_tokens]`` int64 codes, or ``None``
     target_token : ``[n_targets]`` int64, the token that predicts each target
     target : ``[n_targets]`` int64, item rows
+    occurred_at : ``[n_tokens]`` int64 seconds since 1970, or ``None``
+    request_at : ``[n_tokens]`` int64, when it was asked what follows each event: when the next one occurred
     """
 
     offsets: Tensor
@@ -41,6 +43,8 @@ class Batch:
     action: Tensor | None
     target_token: Tensor
     target: Tensor
+    occurred_at: Tensor | None = None
+    request_at: Tensor | None = None
 
     @classmethod
     def of(cls, items: Iterable[Sequence[int]], actions: Iterable[Sequence[int]] | None = None) -> Batch:
@@ -61,13 +65,14 @@ class Batch:
 class Plays:
     """All listeners' plays: ``offsets`` ``[n_users + 1]``, ``item`` ``[n_plays]``, ``action`` or ``None``.
 
-    ``item_keys`` ``[n_items]`` uint64 is the key of each row.
+    ``item_keys`` ``[n_items]`` uint64 is the key of each row, ``occurred_at`` ``[n_plays]`` milliseconds or ``None``.
     """
 
     offsets: np.ndarray
     item: np.ndarray
     action: np.ndarray | None
     item_keys: np.ndarray
+    occurred_at: np.ndarray | None = None
 
     @property
     def n_items(self) -> int:
@@ -78,7 +83,7 @@ def read(path: str | Path) -> Plays:
     """Reads plays from a Segue home or snapshot, a ``.npz`` or a ``.parquet`` file.
 
     - A home (the folder with ``snapshots/current``) or a snapshot: its memory-mapped columns.
-    - ``.npz``: ``offsets``, ``item`` and optionally ``action`` and ``item_keys``.
+    - ``.npz``: ``offsets``, ``item`` and optionally ``action``, ``item_keys`` and ``occurred_at``.
     - ``.parquet``: rows ``user_id``, ``item_id`` and optionally ``action`` (a name), each listener's in order;
       an item's key is the xxh3 hash of its id, as everywhere in Segue.
     """
@@ -88,19 +93,22 @@ def read(path: str | Path) -> Plays:
             item = file["item"]
             n_items = int(item.max(initial=-1)) + 1
             keys = file["item_keys"] if "item_keys" in file else np.arange(n_items)
-            plays = Plays(file["offsets"], item, file.get("action"), keys.astype(np.uint64))
+            plays = Plays(
+                file["offsets"], item, file.get("action"), keys.astype(np.uint64), file.get("occurred_at")
+            )
     elif path.suffix == ".parquet":
         plays = _read_parquet(path)
     else:
         if (path / "snapshots/current").exists():
             path = path / "snapshots" / (path / "snapshots/current").read_text().strip()
         column = lambda name, kind: np.memmap(path / name, dtype=kind, mode="r")  # noqa: E731
-        has_action = (path / "plays/action.u8").exists() and (path / "plays/action.u8").stat().st_size
+        has = lambda name: (path / name).exists() and (path / name).stat().st_size  # noqa: E731
         plays = Plays(
             column("plays/offsets.u64", "<u8"),
             column("plays/item.u32", "<u4"),
-            column("plays/action.u8", "u1") if has_action else None,
+            column("plays/action.u8", "u1") if has("plays/action.u8") else None,
             np.asarray(column("items.key.u64", "<u8")),
+            column("plays/occurred_at.i64", "<i8") if has("plays/occurred_at.i64") else None,
         )
     if len(plays.offsets) < 2 or plays.offsets[0] != 0 or plays.offsets[-1] != len(plays.item):
         raise ValueError(f"{path}: expected offsets from 0 to {len(plays.item)}, got {plays.offsets[:1]}…{plays.offsets[-1:]}")
@@ -197,7 +205,12 @@ class Windows:
         at = _joined(tokens)
         tensor = lambda x: torch.from_numpy(np.asarray(x).astype(np.int64))  # noqa: E731
         action = None if self.plays.action is None else tensor(self.plays.action[at])
-        return Batch(tensor(offsets), tensor(self.plays.item[at]), action, tensor(places), tensor(targets))
+        times = (None, None)
+        if self.plays.occurred_at is not None:
+            # The play after a window, and the held-out one, tell when they were asked for.
+            moments = (self.plays.occurred_at[at], self.plays.occurred_at[at + 1])
+            times = tuple(tensor((ms // 1000).clip(0, 2**32 - 1)) for ms in moments)
+        return Batch(tensor(offsets), tensor(self.plays.item[at]), action, tensor(places), tensor(targets), *times)
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -80,6 +80,68 @@ def causal_attention(qkv: Tensor, jagged: Jagged, n_heads: int, rotary: bool, dr
     return jagged.pack(out.transpose(1, 2)).reshape(n_tokens, d)
 
 
+#: Buckets of gaps: none at all, then two per doubling of seconds up to 2³².
+N_GAPS = 66
+
+
+def gap_bucket(seconds: Tensor) -> Tensor:
+    """The bucket of gaps in whole seconds: 0 for none, else ``1 + 2 ⌊log₂ s⌋``, and one more from 1.5 times
+    that power of two on; read off the exponent and first fraction bit of a float32, as ``relative_bias.rs`` does.
+    """
+    bits = seconds.clamp(min=0).float().contiguous().view(torch.int32).long() >> 22
+    return bits.clamp(min=253) - 253
+
+
+class RelativeBias(nn.Module):
+    """``position[i - j] + time[bucket(request_at[i] - occurred_at[j])]`` for query ``i`` and key ``j``."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.position = nn.Parameter(torch.zeros(settings.max_history))
+        if settings.time_bias:
+            self.time = nn.Parameter(torch.zeros(N_GAPS))
+        self.with_time = settings.time_bias
+
+    def forward(self, jagged: Jagged, occurred_at: Tensor | None, request_at: Tensor | None) -> Tensor:
+        """``[n_sequences or 1, longest, longest]``; what lies above the diagonal means nothing."""
+        place = torch.arange(jagged.longest, device=self.position.device)
+        bias = self.position[(place[:, None] - place).clamp(min=0)][None]
+        if self.with_time and occurred_at is not None:
+            gap = jagged.pad(request_at)[:, :, None] - jagged.pad(occurred_at)[:, None, :]
+            bias = bias + self.time[gap_bucket(gap)]
+        return bias
+
+
+class HstuBlock(nn.Module):
+    """A layer of HSTU: pointwise attention over ``SiLU(norm_1(x) W)`` that gates its own output.
+
+    ``x + out(norm_2(SiLU(Q Kᵀ / √head_dim + bias) V / n_seen) ⊙ U)``
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        d = settings.d
+        self.n_heads = settings.n_heads
+        self.norm_1 = nn.LayerNorm(d, eps=NORM_EPSILON)
+        self.qkvu = nn.Linear(d, 4 * d, bias=False)
+        self.bias = RelativeBias(settings)
+        self.norm_2 = nn.LayerNorm(d, eps=NORM_EPSILON)
+        self.out = nn.Linear(d, d)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, x: Tensor, jagged: Jagged, occurred_at: Tensor | None, request_at: Tensor | None) -> Tensor:
+        n_tokens, d = x.shape
+        *qkv, gate = F.silu(self.qkvu(self.norm_1(x))).chunk(4, dim=-1)
+        heads = (n_tokens, self.n_heads, d // self.n_heads)
+        q, k, v = (jagged.pad(part.view(heads)).transpose(1, 2) for part in qkv)
+        scores = q @ k.transpose(-1, -2) / (d // self.n_heads) ** 0.5
+        scores = scores + self.bias(jagged, occurred_at, request_at)[:, None]  # [n_sequences, n_heads, longest, longest]
+        n_seen = torch.arange(1, jagged.longest + 1, device=x.device, dtype=x.dtype)[:, None]
+        attended = (F.silu(scores).tril() / n_seen) @ v
+        attended = jagged.pack(attended.transpose(1, 2)).reshape(n_tokens, d)
+        return x + self.out(self.dropout(self.norm_2(attended) * gate))
+
+
 class Mlp(nn.Module):
     """``down(dropout(activation(up(x))))``: GELU in its tanh form with biases, or SwiGLU without."""
 

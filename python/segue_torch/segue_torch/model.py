@@ -1,4 +1,4 @@
-"""SASRec and eSASRec: item vectors and positions in, one hidden vector per event out.
+"""SASRec, eSASRec and HSTU: item vectors and positions in, one hidden vector per event out.
 
 ``x₀ = dropout(√d · table[item] + position + action)``, blocks, a last norm; the score of an item is
 the product of hidden vector and item vector. Mirrors ``crates/segue-models/src/sequence/network.rs``.
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .config import Settings
 from .data import Batch
-from .layers import NORM_EPSILON, Block, Jagged
+from .layers import NORM_EPSILON, Block, HstuBlock, Jagged
 
 #: Codes of a play's action, and 0 for one that is not known.
 N_ACTIONS = 8
@@ -30,14 +30,14 @@ class ItemTable(nn.Module):
 
 
 class SequenceModel(nn.Module):
-    """A transformer over listening histories.
+    """An encoder of listening histories.
 
     The names of its state are those of ``model.safetensors``.
 
     Parameters
     ----------
     kind
-        ``sasrec`` (GELU) or ``esasrec`` (SwiGLU and gates).
+        ``sasrec`` (GELU), ``esasrec`` (SwiGLU and gates) or ``hstu`` (pointwise attention).
     settings
         The ``settings`` of ``config.json``.
     item_keys
@@ -52,7 +52,8 @@ class SequenceModel(nn.Module):
             self.position = nn.Parameter(torch.randn(settings.max_history, d) * TABLE_SD)
         if settings.actions:
             self.action = nn.Parameter(torch.randn(N_ACTIONS, d) * TABLE_SD)
-        self.block = nn.ModuleList(Block(settings, gated=kind == "esasrec") for _ in range(settings.n_blocks))
+        new = HstuBlock if kind == "hstu" else lambda settings: Block(settings, gated=kind == "esasrec")
+        self.block = nn.ModuleList(new(settings) for _ in range(settings.n_blocks))
         self.norm = nn.LayerNorm(d, eps=NORM_EPSILON)
         self.item = ItemTable(len(item_keys), d)
         self.register_buffer("item_keys", item_keys.to(torch.int64))
@@ -81,8 +82,9 @@ class SequenceModel(nn.Module):
             code = torch.zeros_like(batch.item) if batch.action is None else batch.action
             x = x + self.action[code.clamp(max=N_ACTIONS) % N_ACTIONS]
         x = self.dropout(x)
+        times = (batch.occurred_at, batch.request_at) if self.kind == "hstu" else ()
         for block in self.block:
-            x = block(x, jagged)
+            x = block(x, jagged, *times)
         return self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:

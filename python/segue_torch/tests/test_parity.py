@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,11 +17,16 @@ from segue_torch.optim import clip, optimizers
 
 TOLERANCE = 1e-4
 CASES = [f"{kind}-{positions}" for kind in ("sasrec", "esasrec") for positions in ("learned", "rotary", "none")]
+CASES += ["hstu-learned", "hstu-none", "hstu-undated"]
 
 
 def batch_of(arrays: dict[str, np.ndarray]) -> segue_torch.Batch:
-    names = ("offsets", "item", "action", "target_token", "target")
-    return segue_torch.Batch(*(torch.from_numpy(arrays[name].astype(np.int64)) for name in names))
+    return segue_torch.Batch(**{name: torch.from_numpy(arrays[name].astype(np.int64)) for name in inputs(arrays)})
+
+
+def inputs(arrays: dict[str, np.ndarray]) -> list[str]:
+    """Names of the arrays that make a batch."""
+    return [f.name for f in dataclasses.fields(segue_torch.Batch) if f.name in arrays]
 
 
 def loss_of(model, batch, drawn: Drawn | None) -> torch.Tensor:
@@ -87,9 +93,8 @@ def test_models_written_here_give_the_same_numbers_there(rust, written, tmp_path
         segue_torch.save(model, tmp_path / case)
         model = segue_torch.load(tmp_path / case)
         hidden = model(batch).detach()
-        inputs = {name: arrays[name] for name in ("offsets", "item", "action", "target_token", "target")}
         computed = {
-            **inputs,
+            **{name: arrays[name] for name in inputs(arrays)},
             "hidden": hidden.numpy(),
             "logits": model.logits(hidden).detach().numpy(),
             "loss.softmax": losses_around_a_step(twin(model, "softmax"), batch, [None, None]),
@@ -136,3 +141,16 @@ def test_every_sequence_is_encoded_by_itself_and_no_event_sees_a_later_one():
     torch.testing.assert_close(together[:3], head, atol=1e-6, rtol=0)
     with pytest.raises(ValueError, match="at most 8 events per sequence, got 9"):
         model(segue_torch.Batch.of([list(range(9))]))
+
+
+def test_a_time_bias_looks_at_the_time_between_event_and_request():
+    model = segue_torch.new("hstu", {"d": 16, "max_history": 8}, 20).eval()
+    torch.nn.init.normal_(model.block[0].bias.time)
+    batch = segue_torch.Batch.of([[1, 2, 3]])
+    batch.occurred_at, batch.request_at = torch.tensor([0, 100, 200]), torch.tensor([100, 200, 300])
+    soon = model(batch).detach()
+    batch.request_at = torch.tensor([100, 200, 90_000])
+    late = model(batch).detach()
+    assert (soon[:2] == late[:2]).all() and (soon[2] != late[2]).any()
+    with pytest.raises(ValueError, match="no setting hidden"):
+        Settings.of("hstu", {"hidden": 3})

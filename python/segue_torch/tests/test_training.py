@@ -58,6 +58,11 @@ def test_windows_are_those_of_the_rust_side():
     windows = Windows(plays, settings, seed=0)
     assert windows.held_out == [(0, 3, 3)]
     assert windows.batch([0]).item.tolist() == [0, 1]
+    assert windows.batch([0]).occurred_at is None
+    plays.occurred_at = np.array([5_999, 7_000, 9_000, 12_000])
+    assert windows.batch([0]).occurred_at.tolist() == [5, 7]
+    assert windows.batch([0]).request_at.tolist() == [7, 9]
+    assert windows.histories(windows.held_out).request_at.tolist() == [7, 9, 12]
     assert windows.histories(windows.held_out).item.tolist() == [0, 1, 2]
     assert windows.counts.tolist() == [1, 1, 1, 0]
 
@@ -74,7 +79,10 @@ def test_negatives_are_drawn_as_often_as_their_probability_says():
     assert np.abs(drawn.log_expected.numpy() - expected).max() < 1e-4
 
 
-@pytest.mark.parametrize(("kind", "loss"), [("sasrec", "softmax"), ("esasrec", "sampled_softmax"), ("esasrec", "gbce")])
+@pytest.mark.parametrize(
+    ("kind", "loss"),
+    [("sasrec", "softmax"), ("esasrec", "sampled_softmax"), ("esasrec", "gbce"), ("hstu", "sampled_softmax")],
+)
 def test_a_ring_is_learnt(log, config, tmp_path, kind, loss):
     settings = {"loss": loss, "negatives": {"count": 16}, "training": {**ONE_ROUND, "rounds": 6, "round_steps": 60}}
     reports = train(str(log), str(config(kind, **settings)), str(tmp_path / "out"))

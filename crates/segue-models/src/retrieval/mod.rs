@@ -49,4 +49,5 @@ recommenders! {
     slim::Slim;
     crate::sequence::SasRec,
     crate::sequence::ESasRec,
+    crate::sequence::Hstu,
 }

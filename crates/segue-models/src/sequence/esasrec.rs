@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 use crate::retrieval::Targets;
+use crate::sequence::layer::LayerConfig;
 use crate::sequence::network::{Network, NetworkConfig};
 use crate::sequence::settings::{Loss, Negatives, Objective, Positions, Training};
 use crate::sequence::trained::{Architecture, Trained};
@@ -71,14 +72,16 @@ impl ESasRecConfig {
             d: self.d,
             n_blocks: self.n_blocks,
             n_heads: self.n_heads,
-            hidden: self.hidden,
-            activation: Activation::SwiGlu,
-            gated: true,
+            layer: LayerConfig::Transformer {
+                hidden: self.hidden,
+                activation: Activation::SwiGlu,
+                gated: true,
+                attention_dropout: self.attention_dropout,
+            },
             max_history: self.max_history,
             positions: self.positions,
             actions: self.actions,
             dropout: self.dropout,
-            attention_dropout: self.attention_dropout,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Sequence models: transformers over a listener's history, trained and asked on the CPU.
+//! Sequence models: encoders over a listener's history, trained and asked on the CPU.
 //!
 //! One model, one file: its settings with their defaults, and its network in terms of the shared
 //! parts. The parts: [`network`] (the encoder over `segue-nn`), [`windows`] (training windows and
@@ -6,6 +6,8 @@
 //! network), [`trained`] (any of them as a registered [`Recommender`](crate::Recommender)).
 
 pub mod esasrec;
+pub mod hstu;
+pub mod layer;
 pub mod model;
 pub mod network;
 pub mod sasrec;
@@ -17,6 +19,8 @@ pub mod validation;
 pub mod windows;
 
 pub use esasrec::ESasRec;
+pub use hstu::Hstu;
+pub use layer::LayerConfig;
 pub use model::SequenceModel;
 pub use network::{Network, NetworkConfig};
 pub use sasrec::SasRec;

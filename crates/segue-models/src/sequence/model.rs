@@ -1,9 +1,11 @@
 //! A trained network as a retrieval model: encode the history, score every item, keep the best.
 
+use segue_data::Sequence;
 use segue_nn::params::Group;
 use segue_nn::{Embedding, Param, Pass, simd};
 
 use crate::sequence::network::{Events, Network};
+use crate::sequence::windows::Batch;
 use crate::top_k::TopK;
 use crate::{ItemFilter, ModelError, Query, Scored, Tensors};
 
@@ -87,17 +89,26 @@ impl SequenceModel {
     /// knows no play of the history.
     #[must_use]
     pub fn user_vector(&self, query: &Query<'_>) -> Option<Vec<f32>> {
+        let history = &query.history;
         let newest = query.newest_first(self.n_items()).take(self.network.config.max_history);
-        let (mut item, mut action): (Vec<u32>, Vec<u8>) =
-            newest.map(|(at, item)| (item, query.history.action.get(at).copied().unwrap_or(0))).unzip();
+        let (mut at, mut item): (Vec<usize>, Vec<u32>) = newest.unzip();
         if item.is_empty() {
             return None;
         }
+        at.reverse();
         item.reverse();
-        action.reverse();
-        let offsets = [0, item.len() as u32];
-        let events = Events { item: &item, action: &action };
-        Some(encode_last(&self.network, &self.params, &self.table, &offsets, events))
+        let action: Vec<u8> = at.iter().map(|&at| history.action.get(at).copied().unwrap_or(0)).collect();
+        let mut moments = Vec::new();
+        if let Some(&last) = history.occurred_at.last() {
+            // Without a moment of the request it is that of the newest event; what plays now began then too.
+            let now = query.now.map_or(last, |now| now.0);
+            moments.extend(at.iter().map(|&at| history.occurred_at.get(at).copied().unwrap_or(now)));
+            moments.push(now);
+        }
+        let mut batch = Batch::default();
+        batch.push(Sequence { item: &item, action: &action, ..Sequence::default() }, &moments);
+        let events = batch.events(0..item.len());
+        Some(encode_last(&self.network, &self.params, &self.table, &batch.offsets, events))
     }
 
     /// Vectors of many histories, each its own `Query`, in order; `None` as in

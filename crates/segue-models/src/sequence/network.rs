@@ -2,17 +2,16 @@
 //!
 //! ```text
 //! x₀ = dropout(s · table[item] + position + action)
-//! xₗ = blockₗ(xₗ₋₁)                                   (segue_nn::Block)
+//! xₗ = layerₗ(xₗ₋₁)                                   (segue_nn: Block, HstuBlock)
 //! hidden = norm(x_L);   score of item j = hidden · table[j]
 //! ```
 //!
 //! `s` is `√d` as in Kang & McAuley (2018). Input and output share the item table.
 
-use segue_nn::{
-    Activation, Block, BlockConfig, Dropout, Embedding, Init, Layout, Norm, NormKind, Param, Pass, Rope, simd,
-};
+use segue_nn::{Dropout, Embedding, Init, Layout, Norm, NormKind, Param, Pass, Rope, Times, simd};
 
 use crate::ModelError;
+use crate::sequence::layer::{Around, Layer, LayerConfig};
 use crate::sequence::settings::Positions;
 
 /// Codes of [`Action`](segue_types::Action) and 0 for a play whose action is not known.
@@ -27,26 +26,20 @@ const TABLE_SD: f32 = 0.02;
 pub struct NetworkConfig {
     /// Size of a vector.
     pub d: usize,
-    /// Transformer blocks.
+    /// Layers.
     pub n_blocks: usize,
-    /// Heads per block; divides `d`.
+    /// Heads per layer; divides `d`.
     pub n_heads: usize,
-    /// Width of the feed-forward part.
-    pub hidden: usize,
-    /// Its activation.
-    pub activation: Activation,
-    /// Whether blocks have the gates of LiGR.
-    pub gated: bool,
+    /// What a layer is.
+    pub layer: LayerConfig,
     /// Newest events that are looked at.
     pub max_history: usize,
     /// How an event knows its place.
     pub positions: Positions,
     /// Whether the action of each event (streamed, skipped, …) is an input.
     pub actions: bool,
-    /// Dropout of the input and of what each half of a block adds.
+    /// Dropout of the input and of what each part of a layer adds.
     pub dropout: f32,
-    /// Dropout of attention weights.
-    pub attention_dropout: f32,
 }
 
 impl NetworkConfig {
@@ -58,12 +51,18 @@ impl NetworkConfig {
         let share = |x: f32| (0.0..1.0).contains(&x);
         let heads = self.n_heads > 0 && self.d.is_multiple_of(self.n_heads.max(1));
         let even = self.positions != Positions::Rotary || heads && (self.d / self.n_heads).is_multiple_of(2);
-        let checks: [(&'static str, String, bool, &'static str); 8] = [
+        let (hidden, attention_dropout, rotary) = match self.layer {
+            LayerConfig::Transformer { hidden, attention_dropout, .. } => (hidden, attention_dropout, true),
+            LayerConfig::Hstu { .. } => (1, 0.0, false),
+        };
+        let turns = rotary || self.positions != Positions::Rotary;
+        let checks: [(&'static str, String, bool, &'static str); 9] = [
+            ("positions", "rotary".to_owned(), turns, "this model knows `learned` and `none`"),
             ("d", self.d.to_string(), (1..=4096).contains(&self.d), "it is 1 to 4096"),
             ("n_blocks", self.n_blocks.to_string(), (1..=64).contains(&self.n_blocks), "it is 1 to 64"),
             ("n_heads", self.n_heads.to_string(), heads, "it divides `d`"),
             ("n_heads", self.n_heads.to_string(), even, "rotary positions need an even `d / n_heads`"),
-            ("hidden", self.hidden.to_string(), (1..=1 << 16).contains(&self.hidden), "it is 1 to 65536"),
+            ("hidden", hidden.to_string(), (1..=1 << 16).contains(&hidden), "it is 1 to 65536"),
             (
                 "max_history",
                 self.max_history.to_string(),
@@ -71,12 +70,7 @@ impl NetworkConfig {
                 "it is 1 to 8192",
             ),
             ("dropout", self.dropout.to_string(), share(self.dropout), "it is in [0, 1)"),
-            (
-                "attention_dropout",
-                self.attention_dropout.to_string(),
-                share(self.attention_dropout),
-                "it is in [0, 1)",
-            ),
+            ("attention_dropout", attention_dropout.to_string(), share(attention_dropout), "it is in [0, 1)"),
         ];
         match checks.into_iter().find(|(_, _, good, _)| !good) {
             None => Ok(()),
@@ -92,9 +86,11 @@ pub struct Events<'a> {
     pub item: &'a [u32],
     /// `[n_tokens]` action codes; may be empty.
     pub action: &'a [u8],
+    /// Moments, where the data has them.
+    pub times: Option<Times<'a>>,
 }
 
-/// The blocks and where their parameters stand.
+/// The layers and where their parameters stand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     /// What it looks like.
@@ -103,7 +99,7 @@ pub struct Network {
     pub layout: Layout,
     position: Option<Param>,
     action: Option<Param>,
-    blocks: Vec<Block>,
+    layers: Vec<Layer>,
     norm: Norm,
     rope: Option<Rope>,
     dropout: Dropout,
@@ -121,23 +117,11 @@ impl Network {
         let position = (config.positions == Positions::Learned)
             .then(|| table(&mut layout, "position", config.max_history));
         let action = config.actions.then(|| table(&mut layout, "action", N_ACTIONS));
-        let block = BlockConfig {
-            d,
-            n_heads: config.n_heads,
-            hidden: config.hidden,
-            activation: config.activation,
-            norm: NormKind::Layer,
-            gated: config.gated,
-            dropout: config.dropout,
-            attention_dropout: config.attention_dropout,
-        };
-        let blocks = (0..config.n_blocks as u32)
-            .map(|i| Block::new(&mut layout, &format!("block.{i}"), i, block))
-            .collect();
+        let layers = (0..config.n_blocks as u32).map(|i| Layer::new(&mut layout, i, &config)).collect();
         let norm = Norm::new(&mut layout, "norm", d, NormKind::Layer);
         let rope = (config.positions == Positions::Rotary)
             .then(|| Rope::new(config.max_history, d / config.n_heads, 10_000.0));
-        Self { config, layout, position, action, blocks, norm, rope, dropout: Dropout::new(config.dropout) }
+        Self { config, layout, position, action, layers, norm, rope, dropout: Dropout::new(config.dropout) }
     }
 
     /// A new item table of `n_items` rows.
@@ -150,13 +134,13 @@ impl Network {
     #[must_use]
     pub fn saved_len(&self, offsets: &[u32]) -> usize {
         let nd = offsets.last().map_or(0, |&n| n as usize) * self.config.d;
-        (self.blocks.len() + 2) * nd + self.blocks.iter().map(|b| b.saved_len(offsets)).sum::<usize>()
+        (self.layers.len() + 2) * nd + self.layers.iter().map(|b| b.saved_len(offsets)).sum::<usize>()
     }
 
     /// Numbers of scratch of either pass.
     #[must_use]
     pub fn scratch_len(&self, offsets: &[u32]) -> usize {
-        self.blocks.iter().map(|b| b.scratch_len(offsets)).max().unwrap_or(0)
+        self.layers.iter().map(|b| b.scratch_len(offsets)).max().unwrap_or(0)
     }
 
     /// The hidden vectors `[n_tokens, d]` within what [`forward`](Self::forward) kept.
@@ -183,10 +167,11 @@ impl Network {
         if let Some(noise) = pass.noise {
             self.dropout.apply(noise.site(INPUT_SITE), 0, state);
         }
-        for block in &self.blocks {
-            let (saved, after) = rest.split_at_mut(block.saved_len(pass.offsets));
+        let around = Around { rope: self.rope.as_ref(), times: events.times };
+        for layer in &self.layers {
+            let (saved, after) = rest.split_at_mut(layer.saved_len(pass.offsets));
             let (next, after) = after.split_at_mut(nd);
-            block.forward(pass, self.rope.as_ref(), state, saved, scratch, next);
+            layer.forward(pass, around, state, saved, scratch, next);
             (state, rest) = (next, after);
         }
         self.norm.forward(pass.params, state, hidden);
@@ -206,14 +191,15 @@ impl Network {
     ) {
         let d = self.config.d;
         let nd = pass.n_tokens() * d;
-        // Where each block's input and saved numbers begin.
-        let mut end = nd + nd + self.blocks.iter().map(|b| b.saved_len(pass.offsets) + nd).sum::<usize>();
+        // Where each layer's input and saved numbers begin.
+        let mut end = nd + nd + self.layers.iter().map(|b| b.saved_len(pass.offsets) + nd).sum::<usize>();
         d_input.fill(0.0);
         self.norm.backward(pass.params, &saved[end - nd..end], d_hidden, d_input, grads);
-        for block in self.blocks.iter().rev() {
-            let kept = end - nd - block.saved_len(pass.offsets);
+        let around = Around { rope: self.rope.as_ref(), times: events.times };
+        for layer in self.layers.iter().rev() {
+            let kept = end - nd - layer.saved_len(pass.offsets);
             let (x, saved) = (&saved[kept - nd..kept], &saved[kept..end - nd]);
-            block.backward(pass, self.rope.as_ref(), x, saved, d_input, scratch, grads);
+            layer.backward(pass, around, x, saved, d_input, scratch, grads);
             end = kept;
         }
         if let Some(noise) = pass.noise {

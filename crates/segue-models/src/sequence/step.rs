@@ -6,7 +6,7 @@ use segue_nn::optim::{Adam, AdamW, RowAdam, clip_factor, square_sum};
 use segue_nn::{Carve, Counter, Embedding, Noise, Pass, RowGradient, reduce_shards, simd};
 
 use crate::ModelError;
-use crate::sequence::network::{Events, Network};
+use crate::sequence::network::Network;
 use crate::sequence::settings::{Loss, Objective};
 use crate::sequence::windows::{Batch, Chunk};
 
@@ -319,8 +319,7 @@ impl Shard {
             let token = token as usize - chunk.tokens.start;
             token * d..(token + 1) * d
         });
-        let action = batch.action.get(chunk.tokens.clone()).unwrap_or_default();
-        let events = Events { item: &batch.item[chunk.tokens.clone()], action };
+        let events = batch.events(chunk.tokens.clone());
 
         network.forward(pass, events, table, saved, scratch);
         let hidden = network.hidden(saved, n);

@@ -23,6 +23,12 @@ pub trait Architecture:
     /// Settings worth tuning, as in [`Model::SEARCH`].
     const SEARCH: &'static str;
 
+    /// These settings without what the data lacks: an artifact says so in its configuration.
+    #[must_use]
+    fn for_data(self, _input: &FitInput<'_>) -> Self {
+        self
+    }
+
     /// The network and what its training minimises, checked.
     ///
     /// # Errors
@@ -53,8 +59,9 @@ impl<A: Architecture> Model for Trained<A> {
     const SEARCH: &'static str = A::SEARCH;
 
     fn fit(config: &A, input: &FitInput<'_>) -> Result<Self, ModelError> {
+        let config = config.for_data(input);
         let (network, objective) = config.plan()?;
-        Ok(Self { config: *config, model: trainer::train(network, objective, input)? })
+        Ok(Self { config, model: trainer::train(network, objective, input)? })
     }
 
     fn load(config: A, parts: ModelParts) -> Result<Self, ModelError> {

@@ -4,8 +4,8 @@ use rayon::prelude::*;
 use segue_nn::{Embedding, Mat, matmul};
 
 use crate::sequence::model::encode_last;
-use crate::sequence::network::{Events, Network};
-use crate::sequence::windows::{HeldOut, Windows};
+use crate::sequence::network::Network;
+use crate::sequence::windows::{Batch, HeldOut, Windows};
 
 /// Listeners whose scores exist at one time.
 const CHUNK: usize = 32;
@@ -39,14 +39,14 @@ fn chunk_gain(
     windows: &Windows<'_>,
     chunk: &[HeldOut],
 ) -> f64 {
-    let (mut offsets, mut item, mut action) = (vec![0], Vec::new(), Vec::new());
+    let mut batch = Batch::default();
     for held in chunk {
-        let history = windows.user(held.user).head(held.n_history as usize).tail(network.config.max_history);
-        item.extend_from_slice(history.item);
-        action.extend_from_slice(history.action);
-        offsets.push(item.len() as u32);
+        let n_history = held.n_history as usize;
+        // The target tells when it was asked for, and nothing else.
+        let plays = windows.user(held.user).head(n_history + 1).tail(network.config.max_history + 1);
+        batch.push(plays.head(plays.len() - 1), plays.occurred_at);
     }
-    let users = encode_last(network, params, table, &offsets, Events { item: &item, action: &action });
+    let users = encode_last(network, params, table, &batch.offsets, batch.events(0..batch.item.len()));
     let (n, m, d) = (chunk.len(), table.n_rows(), table.d);
     let mut scores = vec![0.0; n * m];
     matmul(&mut scores, m, false, Mat::new(&users, n, d), Mat::new(&table.table, m, d).t());

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use segue_data::{Sequence, Sequences};
-use segue_nn::Counter;
+use segue_nn::{Counter, Times};
 
 use crate::FitInput;
 use crate::retrieval::Targets;
+use crate::sequence::network::Events;
 use crate::sequence::settings::Training;
 
 /// Marks a token without a target.
@@ -122,22 +123,23 @@ impl<'a> Windows<'a> {
             let plays = self.user(w.user);
             let Some(shard) = shards.iter_mut().min_by_key(|s| s.item.len()) else { return };
             let inputs = w.first as usize..w.last as usize - 1;
-            shard.item.extend_from_slice(&plays.item[inputs.clone()]);
-            if !plays.action.is_empty() {
-                shard.action.extend_from_slice(&plays.action[inputs.clone()]);
-            }
+            let window = plays.head(w.last as usize).tail((w.last - w.first) as usize);
+            let begin = shard.item.len();
+            shard.push(window.head(inputs.len()), window.occurred_at);
             for at in inputs.start + 1..=inputs.end {
                 let wanted = self.targets.admits(plays.action.get(at).copied());
                 if wanted {
-                    shard.target_token.push(
-                        (shard.offsets[shard.offsets.len() - 1] as usize + at - 1 - inputs.start) as u32,
-                    );
+                    shard.target_token.push((begin + at - 1 - inputs.start) as u32);
                     shard.target.push(plays.item[at]);
                 }
             }
-            shard.offsets.push(shard.item.len() as u32);
         }
     }
+}
+
+/// Whole seconds since 1970 of milliseconds since then; moments before 1970 and after 2106 are cut off.
+fn seconds(ms: i64) -> u32 {
+    ms.div_euclid(1000).clamp(0, i64::from(u32::MAX)) as u32
 }
 
 fn last_target(plays: Sequence<'_>, targets: Targets) -> Option<usize> {
@@ -153,6 +155,10 @@ pub struct Batch {
     pub item: Vec<u32>,
     /// `[n_tokens]` action codes, or empty.
     pub action: Vec<u8>,
+    /// `[n_tokens]` seconds since 1970 when each event occurred, or empty.
+    pub occurred_at: Vec<u32>,
+    /// `[n_tokens]` seconds since 1970 when it was asked what follows the event, or empty.
+    pub request_at: Vec<u32>,
     /// `[n_targets]` the token that predicts each target.
     pub target_token: Vec<u32>,
     /// `[n_targets]` item rows.
@@ -161,7 +167,15 @@ pub struct Batch {
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { offsets: vec![0], item: vec![], action: vec![], target_token: vec![], target: vec![] }
+        Self {
+            offsets: vec![0],
+            item: vec![],
+            action: vec![],
+            occurred_at: vec![],
+            request_at: vec![],
+            target_token: vec![],
+            target: vec![],
+        }
     }
 }
 
@@ -193,12 +207,37 @@ impl Batch {
         })
     }
 
+    /// Adds a sequence without targets. `moments`, in milliseconds, are those of its events and of the
+    /// request at its end, or empty: what follows an event is asked for when the next one occurs.
+    pub fn push(&mut self, events: Sequence<'_>, moments: &[i64]) {
+        self.item.extend_from_slice(events.item);
+        self.action.extend_from_slice(events.action);
+        if let [before @ .., _] = moments {
+            self.occurred_at.extend(before.iter().map(|&at| seconds(at)));
+            self.request_at.extend(moments[1..].iter().map(|&at| seconds(at)));
+        }
+        self.offsets.push(self.item.len() as u32);
+    }
+
+    /// The events of some tokens.
+    #[must_use]
+    pub fn events(&self, tokens: Range<usize>) -> Events<'_> {
+        let times = Times { occurred_at: &self.occurred_at, request_at: &self.request_at };
+        Events {
+            item: &self.item[tokens.clone()],
+            action: self.action.get(tokens.clone()).unwrap_or_default(),
+            times: (!self.occurred_at.is_empty()).then(|| times.of(tokens)),
+        }
+    }
+
     /// Empties it and keeps the memory.
     pub fn clear(&mut self) {
         self.offsets.clear();
         self.offsets.push(0);
         self.item.clear();
         self.action.clear();
+        self.occurred_at.clear();
+        self.request_at.clear();
         self.target_token.clear();
         self.target.clear();
     }
@@ -226,6 +265,21 @@ mod tests {
         assert_eq!(shards[0].target, [4, 5, 6, 1, 2]);
         assert_eq!(shards[0].target_token, [1, 2, 3, 4, 5]);
         assert_eq!(windows.counts, [1, 1, 1, 1, 1, 1, 1, 1, 0]);
+    }
+
+    #[test]
+    fn what_follows_an_event_is_asked_for_when_the_next_one_occurs() {
+        let mut plays = OwnedSequences::from_items(9, [vec![0, 1, 2, 3], vec![4, 5]]);
+        plays.occurred_at = vec![-5, 1_999, 7_000, i64::MAX, 10_000, 8_000];
+        plays.known_at = vec![0, 2_000, 8_000, 9_000, 10_000, 11_000];
+        let none = Training { validation_share: 0.0, ..Training::default() };
+        let windows = Windows::new(&FitInput::of(plays.view()), Targets::All, 4, &none);
+        let mut shards = vec![Batch::default()];
+        windows.fill(&[0, 1], &mut shards);
+        assert_eq!(shards[0].occurred_at, [0, 1, 7, 10]);
+        assert_eq!(shards[0].request_at, [1, 7, u32::MAX, 8]);
+        let times = shards[0].events(2..4).times.unwrap();
+        assert_eq!((times.occurred_at, times.request_at), (&[7, 10][..], &[u32::MAX, 8][..]));
     }
 
     #[test]

@@ -109,14 +109,17 @@ fn settings(kind: &str) -> toml::Table {
     let small = r#"
 d = 16
 n_blocks = 1
-hidden = 32
 dropout = 0.0
 max_history = 50
 negatives = { count = 16 }
 training = { rounds = 8, round_steps = 50, patience = 3, batch = 32, learning_rate = 0.01 }
 "#;
-    let text = if ["sasrec", "esasrec"].contains(&kind) { small } else { "" };
-    text.parse().unwrap()
+    let mut table: toml::Table =
+        if ["sasrec", "esasrec", "hstu"].contains(&kind) { small } else { "" }.parse().unwrap();
+    if ["sasrec", "esasrec"].contains(&kind) {
+        table.insert("hidden".to_owned(), 32.into());
+    }
+    table
 }
 
 fn every_model(mut check: impl FnMut(&'static str, bool, Box<dyn Recommender>)) {
