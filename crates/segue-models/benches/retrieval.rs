@@ -66,12 +66,9 @@ fn main() {
     println!("{:<20} {:>8} {:>10} {:>9} {:>9} {:>9}", "model", "fit s", "MB", "p50 µs", "p99 µs", "items");
     let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     // Trained networks have a bench of their own: `examples/sequence.rs`.
+    let networks = ["sasrec", "esasrec", "hstu", "gru4rec"];
     let wanted = |kind: &str| {
-        if asked.is_empty() {
-            !kind.ends_with("sasrec") && kind != "hstu"
-        } else {
-            asked.iter().any(|a| a == kind)
-        }
+        if asked.is_empty() { !networks.contains(&kind) } else { asked.iter().any(|a| a == kind) }
     };
     for line in RECOMMENDERS.iter().filter(|line| wanted(line.kind)) {
         let start = Instant::now();

@@ -15,7 +15,7 @@ use std::time::Instant;
 use segue_data::{OwnedSequences, SequencesFile, Snapshot};
 use segue_models::registry::Model;
 use segue_models::sequence::settings::Objective;
-use segue_models::sequence::{Architecture, ESasRec, Hstu, Network, SasRec, SequenceModel, Trainer};
+use segue_models::sequence::{Architecture, ESasRec, Gru4Rec, Hstu, Network, SasRec, SequenceModel, Trainer};
 use segue_models::{FitInput, ItemFilter, Query, Scored};
 
 type AnyResult<T> = Result<T, Box<dyn std::error::Error>>;
@@ -45,7 +45,8 @@ fn plan(kind: &str, settings: toml::Table) -> AnyResult<(Network, Objective)> {
         "sasrec" => of::<SasRec>(settings),
         "esasrec" => of::<ESasRec>(settings),
         "hstu" => of::<Hstu>(settings),
-        _ => Err("`kind` is sasrec, esasrec or hstu".into()),
+        "gru4rec" => of::<Gru4Rec>(settings),
+        _ => Err("`kind` is sasrec, esasrec, hstu or gru4rec".into()),
     }
 }
 

@@ -50,4 +50,5 @@ recommenders! {
     crate::sequence::SasRec,
     crate::sequence::ESasRec,
     crate::sequence::Hstu,
+    crate::sequence::Gru4Rec,
 }

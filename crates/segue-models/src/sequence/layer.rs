@@ -1,6 +1,8 @@
 //! The kinds of layers that an encoder stacks.
 
-use segue_nn::{Activation, Block, BlockConfig, HstuBlock, HstuConfig, Layout, NormKind, Pass, Rope, Times};
+use segue_nn::{
+    Activation, Block, BlockConfig, Gru, HstuBlock, HstuConfig, Layout, NormKind, Pass, Rope, Times,
+};
 
 use crate::sequence::network::NetworkConfig;
 
@@ -23,6 +25,8 @@ pub enum LayerConfig {
         /// Whether gaps of time are looked at, where the data has them.
         time_bias: bool,
     },
+    /// A gated recurrent layer.
+    Gru,
 }
 
 /// One layer and where its parameters stand.
@@ -31,6 +35,7 @@ pub enum LayerConfig {
 pub(super) enum Layer {
     Transformer(Block),
     Hstu(HstuBlock),
+    Gru(Gru),
 }
 
 /// What layers may look at besides their input.
@@ -55,6 +60,7 @@ impl Layer {
                 let config = HstuConfig { d, n_heads, max_len: config.max_history, time_bias, dropout };
                 Self::Hstu(HstuBlock::new(layout, &format!("block.{index}"), index, config))
             }
+            LayerConfig::Gru => Self::Gru(Gru::new(layout, &format!("block.{index}"), index, d, dropout)),
         }
     }
 
@@ -63,6 +69,7 @@ impl Layer {
         match self {
             Self::Transformer(block) => block.saved_len(offsets),
             Self::Hstu(block) => block.saved_len(offsets),
+            Self::Gru(layer) => layer.saved_len(offsets),
         }
     }
 
@@ -71,6 +78,7 @@ impl Layer {
         match self {
             Self::Transformer(block) => block.scratch_len(offsets),
             Self::Hstu(block) => block.scratch_len(offsets),
+            Self::Gru(layer) => layer.scratch_len(offsets),
         }
     }
 
@@ -87,6 +95,7 @@ impl Layer {
         match self {
             Self::Transformer(block) => block.forward(pass, around.rope, x, saved, scratch, y),
             Self::Hstu(block) => block.forward(pass, around.times, x, saved, scratch, y),
+            Self::Gru(layer) => layer.forward(pass, x, saved, scratch, y),
         }
     }
 
@@ -104,6 +113,7 @@ impl Layer {
         match self {
             Self::Transformer(block) => block.backward(pass, around.rope, x, saved, d, scratch, grads),
             Self::Hstu(block) => block.backward(pass, around.times, x, saved, d, scratch, grads),
+            Self::Gru(layer) => layer.backward(pass, x, saved, d, scratch, grads),
         }
     }
 }

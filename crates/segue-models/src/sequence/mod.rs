@@ -6,6 +6,7 @@
 //! network), [`trained`] (any of them as a registered [`Recommender`](crate::Recommender)).
 
 pub mod esasrec;
+pub mod gru4rec;
 pub mod hstu;
 pub mod layer;
 pub mod model;
@@ -19,6 +20,7 @@ pub mod validation;
 pub mod windows;
 
 pub use esasrec::ESasRec;
+pub use gru4rec::Gru4Rec;
 pub use hstu::Hstu;
 pub use layer::LayerConfig;
 pub use model::SequenceModel;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! x₀ = dropout(s · table[item] + position + action)
-//! xₗ = layerₗ(xₗ₋₁)                                   (segue_nn: Block, HstuBlock)
+//! xₗ = layerₗ(xₗ₋₁)                                   (segue_nn: Block, HstuBlock, Gru)
 //! hidden = norm(x_L);   score of item j = hidden · table[j]
 //! ```
 //!
@@ -53,7 +53,7 @@ impl NetworkConfig {
         let even = self.positions != Positions::Rotary || heads && (self.d / self.n_heads).is_multiple_of(2);
         let (hidden, attention_dropout, rotary) = match self.layer {
             LayerConfig::Transformer { hidden, attention_dropout, .. } => (hidden, attention_dropout, true),
-            LayerConfig::Hstu { .. } => (1, 0.0, false),
+            LayerConfig::Hstu { .. } | LayerConfig::Gru => (1, 0.0, false),
         };
         let turns = rotary || self.positions != Positions::Rotary;
         let checks: [(&'static str, String, bool, &'static str); 9] = [

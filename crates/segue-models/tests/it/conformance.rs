@@ -115,7 +115,7 @@ negatives = { count = 16 }
 training = { rounds = 8, round_steps = 50, patience = 3, batch = 32, learning_rate = 0.01 }
 "#;
     let mut table: toml::Table =
-        if ["sasrec", "esasrec", "hstu"].contains(&kind) { small } else { "" }.parse().unwrap();
+        if ["sasrec", "esasrec", "hstu", "gru4rec"].contains(&kind) { small } else { "" }.parse().unwrap();
     if ["sasrec", "esasrec"].contains(&kind) {
         table.insert("hidden".to_owned(), 32.into());
     }
