@@ -18,10 +18,27 @@ pub struct FitInput<'a> {
     pub item_ids: &'a [String],
     /// Item keys by row, `[n_items]` or empty.
     pub item_keys: &'a [ItemKey],
+    /// What is known of items besides plays.
+    pub item_features: ItemFeatures<'a>,
     /// See nothing the system knew at or after this moment.
     pub until: Option<TimestampMs>,
     /// For models that draw random numbers.
     pub seed: u64,
+}
+
+/// Stands for a feature that an item does not have.
+pub const UNKNOWN_FEATURE: u32 = u32::MAX;
+
+/// Features of items by row, each `[n_items]` numbers of values or empty; [`UNKNOWN_FEATURE`] where an item
+/// has none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ItemFeatures<'a> {
+    /// Main artist.
+    pub artist: &'a [u32],
+    /// Album.
+    pub album: &'a [u32],
+    /// First tag.
+    pub genre: &'a [u32],
 }
 
 /// Undated counts: user row `u` owns `offsets[u]..offsets[u + 1]`.
@@ -54,7 +71,16 @@ impl<'a> FitInput<'a> {
     /// Only sequences: a benchmark file or a test.
     #[must_use]
     pub fn of(sequences: Sequences<'a>) -> Self {
-        Self { sequences, profiles: None, daily: None, item_ids: &[], item_keys: &[], until: None, seed: 0 }
+        Self {
+            sequences,
+            profiles: None,
+            daily: None,
+            item_ids: &[],
+            item_keys: &[],
+            item_features: ItemFeatures::default(),
+            until: None,
+            seed: 0,
+        }
     }
 
     /// Number of item rows.
@@ -112,6 +138,19 @@ impl<'a> FitInput<'a> {
         for (what, got) in [("item ids", self.item_ids.len()), ("item keys", self.item_keys.len())] {
             if got != 0 {
                 equal(what, n, got)?;
+            }
+        }
+        let f = &self.item_features;
+        for (what, column) in
+            [("artists of items", f.artist), ("albums of items", f.album), ("genres of items", f.genre)]
+        {
+            if column.is_empty() {
+                continue;
+            }
+            equal(what, n, column.len())?;
+            if let Some(&got) = column.iter().find(|&&v| v != UNKNOWN_FEATURE && v as usize >= n) {
+                let what = format!("{what}: a number at or above the number of items");
+                return Err(ModelError::Shape { what, expected: n, got: got as usize });
             }
         }
         if let Some(p) = &self.profiles {

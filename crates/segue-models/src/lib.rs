@@ -25,7 +25,7 @@ pub mod trees;
 pub use artifact::{ArtifactMeta, LoadedArtifact, Manifest};
 pub use deployed::{KeyedQuery, KeyedRecommender, KeyedScore};
 pub use error::ModelError;
-pub use input::{DailyPlays, FitInput, Profiles};
+pub use input::{DailyPlays, FitInput, ItemFeatures, Profiles, UNKNOWN_FEATURE};
 pub use ranker::{FeatureContribution, FeatureMatrix, Ranker};
 pub use ranking::{RANKERS, RankerKind, TrainedOn, TreesRanker, load_ranker};
 pub use recommender::{Contribution, ItemFilter, Query, Recommender, Scored};

@@ -1,9 +1,11 @@
 //! From a snapshot to what retrieval models fit from.
 
-use segue_data::Snapshot;
-use segue_types::{Day, ItemKey, TimestampMs};
+use std::collections::BTreeMap;
 
-use crate::{DailyPlays, FitInput, Profiles};
+use segue_data::Snapshot;
+use segue_types::{Day, Item, ItemKey, TimestampMs};
+
+use crate::{DailyPlays, FitInput, ItemFeatures, Profiles, UNKNOWN_FEATURE};
 
 /// The parts of a [`FitInput`] that a snapshot stores in another shape; owned, to be borrowed from.
 ///
@@ -23,6 +25,9 @@ use crate::{DailyPlays, FitInput, Profiles};
 pub struct SnapshotInput {
     item_keys: Vec<ItemKey>,
     item_ids: Vec<String>,
+    artist: Vec<u32>,
+    album: Vec<u32>,
+    genre: Vec<u32>,
     markets: Vec<String>,
     day: Vec<Day>,
     market: Vec<u32>,
@@ -40,6 +45,9 @@ impl SnapshotInput {
         let mut out = Self {
             item_keys: snapshot.item_keys().iter().map(|&key| ItemKey(key)).collect(),
             item_ids: snapshot.items().iter().map(|item| item.item_id.clone()).collect(),
+            artist: numbered(snapshot.items(), |item| item.artist_ids.first()),
+            album: numbered(snapshot.items(), |item| item.album_id.as_ref()),
+            genre: numbered(snapshot.items(), |item| item.tags.first()),
             markets: snapshot.markets().to_vec(),
             ..Self::default()
         };
@@ -90,6 +98,7 @@ impl SnapshotInput {
             }),
             item_ids: &self.item_ids,
             item_keys: &self.item_keys,
+            item_features: ItemFeatures { artist: &self.artist, album: &self.album, genre: &self.genre },
             until,
             seed,
         }
@@ -100,4 +109,12 @@ impl SnapshotInput {
     pub fn item_keys(&self) -> &[ItemKey] {
         &self.item_keys
     }
+}
+
+/// The number of each item's value, numbers ascending with the values' names.
+fn numbered<'a>(items: &'a [Item], value: impl Fn(&'a Item) -> Option<&'a String>) -> Vec<u32> {
+    let mut numbers: BTreeMap<&str, u32> =
+        items.iter().filter_map(&value).map(|name| (name.as_str(), 0)).collect();
+    (0..).zip(numbers.values_mut()).for_each(|(n, number)| *number = n);
+    items.iter().map(|item| value(item).map_or(UNKNOWN_FEATURE, |name| numbers[name.as_str()])).collect()
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 use crate::retrieval::Targets;
+use crate::sequence::item_features::ItemFeatureSettings;
 use crate::sequence::layer::LayerConfig;
 use crate::sequence::network::{Network, NetworkConfig};
 use crate::sequence::settings::{Loss, Negatives, Objective, Positions, Training};
@@ -32,6 +33,9 @@ pub struct ESasRecConfig {
     pub positions: Positions,
     /// Whether the action of each event (streamed, skipped, …) is an input, where the data has it.
     pub actions: bool,
+    /// Features of items that are summed into their vectors, where the data has them.
+    #[serde(skip_serializing_if = "ItemFeatureSettings::are_off")]
+    pub item_features: ItemFeatureSettings,
     /// Dropout of the input and of what each half of a block adds.
     pub dropout: f32,
     /// Dropout of attention weights.
@@ -56,6 +60,7 @@ impl Default for ESasRecConfig {
             max_history: 200,
             positions: Positions::Learned,
             actions: true,
+            item_features: ItemFeatureSettings::default(),
             dropout: 0.2,
             attention_dropout: 0.0,
             targets: Targets::Wanted,
@@ -109,6 +114,7 @@ positions = ["learned", "rotary"]
             loss: self.loss,
             negatives: self.negatives,
             targets: self.targets,
+            item_features: self.item_features,
             training: self.training,
         };
         objective.check()?;

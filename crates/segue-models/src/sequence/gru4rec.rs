@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 use crate::retrieval::Targets;
+use crate::sequence::item_features::ItemFeatureSettings;
 use crate::sequence::layer::LayerConfig;
 use crate::sequence::network::{Network, NetworkConfig};
 use crate::sequence::settings::{Loss, Negatives, Objective, Positions, Training};
@@ -30,6 +31,9 @@ pub struct Gru4RecConfig {
     pub max_history: usize,
     /// Whether the action of each event (streamed, skipped, …) is an input, where the data has it.
     pub actions: bool,
+    /// Features of items that are summed into their vectors, where the data has them.
+    #[serde(skip_serializing_if = "ItemFeatureSettings::are_off")]
+    pub item_features: ItemFeatureSettings,
     /// Dropout of the input and of what each layer gives.
     pub dropout: f32,
     /// Which plays are positives. All are inputs.
@@ -49,6 +53,7 @@ impl Default for Gru4RecConfig {
             n_blocks: 1,
             max_history: 200,
             actions: true,
+            item_features: ItemFeatureSettings::default(),
             dropout: 0.2,
             targets: Targets::Wanted,
             loss: Loss::SampledSoftmax,
@@ -88,6 +93,7 @@ dropout = { low = 0.0, high = 0.6 }
             loss: self.loss,
             negatives: self.negatives,
             targets: self.targets,
+            item_features: self.item_features,
             training: self.training,
         };
         objective.check()?;

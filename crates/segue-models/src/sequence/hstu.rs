@@ -11,6 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::retrieval::Targets;
+use crate::sequence::item_features::ItemFeatureSettings;
 use crate::sequence::layer::LayerConfig;
 use crate::sequence::network::{Network, NetworkConfig};
 use crate::sequence::settings::{Loss, Negatives, Objective, Positions, Training};
@@ -36,6 +37,9 @@ pub struct HstuConfig {
     pub time_bias: bool,
     /// Whether the action of each event (streamed, skipped, …) is an input, where the data has it.
     pub actions: bool,
+    /// Features of items that are summed into their vectors, where the data has them.
+    #[serde(skip_serializing_if = "ItemFeatureSettings::are_off")]
+    pub item_features: ItemFeatureSettings,
     /// Dropout of the input and of what each layer adds.
     pub dropout: f32,
     /// Which plays are positives. All are inputs.
@@ -58,6 +62,7 @@ impl Default for HstuConfig {
             positions: Positions::Learned,
             time_bias: true,
             actions: true,
+            item_features: ItemFeatureSettings::default(),
             dropout: 0.2,
             targets: Targets::Wanted,
             loss: Loss::SampledSoftmax,
@@ -107,6 +112,7 @@ positions = ["learned", "none"]
             loss: self.loss,
             negatives: self.negatives,
             targets: self.targets,
+            item_features: self.item_features,
             training: self.training,
         };
         objective.check()?;

@@ -8,6 +8,7 @@
 pub mod esasrec;
 pub mod gru4rec;
 pub mod hstu;
+pub mod item_features;
 pub mod layer;
 pub mod model;
 pub mod network;
@@ -22,6 +23,7 @@ pub mod windows;
 pub use esasrec::ESasRec;
 pub use gru4rec::Gru4Rec;
 pub use hstu::Hstu;
+pub use item_features::ItemFeatureSettings;
 pub use layer::LayerConfig;
 pub use model::SequenceModel;
 pub use network::{Network, NetworkConfig};

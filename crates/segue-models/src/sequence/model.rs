@@ -9,13 +9,14 @@ use crate::sequence::windows::Batch;
 use crate::top_k::TopK;
 use crate::{ItemFilter, ModelError, Query, Scored, Tensors};
 
-/// Weights that answer. Items that were in no training play are never recommended.
+/// Weights that answer. Items of which training knew nothing are never recommended: neither a play nor,
+/// where features are summed, a value that a play holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SequenceModel {
     network: Network,
     params: Vec<f32>,
     table: Embedding,
-    /// `[n_items]` whether the item was in a training play.
+    /// `[n_items]` whether the item's vector means something.
     trained: Vec<bool>,
 }
 

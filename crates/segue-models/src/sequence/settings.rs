@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 use crate::retrieval::Targets;
+use crate::sequence::item_features::ItemFeatureSettings;
 
 /// What training minimises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +115,8 @@ pub struct Objective {
     pub negatives: Negatives,
     /// Which plays are positives. All are inputs.
     pub targets: Targets,
+    /// Features of items that are summed into their vectors.
+    pub item_features: ItemFeatureSettings,
     /// The loop.
     pub training: Training,
 }

@@ -6,6 +6,7 @@ use segue_nn::optim::{Adam, AdamW, RowAdam, clip_factor, square_sum};
 use segue_nn::{Carve, Counter, Embedding, Noise, Pass, RowGradient, reduce_shards, simd};
 
 use crate::ModelError;
+use crate::sequence::item_features::FeatureRows;
 use crate::sequence::network::Network;
 use crate::sequence::settings::{Loss, Objective};
 use crate::sequence::windows::{Batch, Chunk};
@@ -24,7 +25,7 @@ pub struct State {
     pub step: u64,
     /// The arena of the network.
     pub params: Vec<f32>,
-    /// The item table.
+    /// The item table, and the values of features after it.
     pub table: Embedding,
     /// Moments of the arena.
     pub adam: AdamW,
@@ -42,18 +43,18 @@ pub enum TableAdam {
 }
 
 impl State {
-    /// Before the first step.
+    /// Before the first step; the table has `n_rows` rows: items, then values of their features.
     #[must_use]
-    pub fn new(network: &Network, objective: &Objective, n_items: usize, seed: u64) -> Self {
+    pub fn new(network: &Network, objective: &Objective, n_rows: usize, seed: u64) -> Self {
         let t = &objective.training;
         let params = network.layout.init(seed);
-        let table = network.new_table(n_items, seed);
+        let table = network.new_table(n_rows, seed);
         let adam = Adam { weight_decay: t.weight_decay, ..Adam::default() };
         let for_table = Adam { weight_decay: t.table_decay, ..Adam::default() };
         let table_adam = if objective.loss == Loss::Softmax {
             TableAdam::All(AdamW::new(table.table.len(), for_table))
         } else {
-            TableAdam::Rows(RowAdam::new(n_items, table.d, for_table))
+            TableAdam::Rows(RowAdam::new(n_rows, table.d, for_table))
         };
         Self { step: 0, adam: AdamW::new(params.len(), adam), params, table, table_adam }
     }
@@ -82,6 +83,13 @@ pub struct Stepper {
     objective: Objective,
     seed: u64,
     sampler: Option<NegativeSampler>,
+    features: FeatureRows,
+    /// Vectors of the items, if they are sums: those of the step at hand.
+    sums: Embedding,
+    /// Rows of values, one list per kind and part of the gradient.
+    value_rows: Vec<Vec<u32>>,
+    /// `[n_rows, d]`, for the full softmax with features.
+    d_whole: Vec<f32>,
     /// The tokens of each shard; the caller fills them.
     pub batches: Vec<Batch>,
     shards: Vec<Shard>,
@@ -105,7 +113,7 @@ pub struct StepReport {
 }
 
 impl Stepper {
-    /// Plans for a table of `counts.len()` rows, where `counts` are plays in training.
+    /// Plans for `counts.len()` items, where `counts` are plays in training.
     #[must_use]
     pub fn new(network: &Network, objective: &Objective, counts: &[u64], seed: u64) -> Self {
         let n = objective.training.shards;
@@ -116,6 +124,10 @@ impl Stepper {
             objective: *objective,
             seed,
             sampler: sampled.then(|| NegativeSampler::new(counts, negatives.popular, negatives.in_batch)),
+            sums: Embedding { table: Vec::new(), d: network.config.d },
+            value_rows: Vec::new(),
+            d_whole: Vec::new(),
+            features: FeatureRows::none(counts.len()),
             batches: vec![Batch::default(); n],
             shards: (0..n).map(|_| Shard::default()).collect(),
             grads: vec![0.0; n * network.layout.len()],
@@ -125,6 +137,15 @@ impl Stepper {
             negative_rows: Vec::new(),
             targets: Vec::new(),
         }
+    }
+
+    /// The same for items whose vectors are sums.
+    #[must_use]
+    pub fn with_features(mut self, features: FeatureRows) -> Self {
+        if !features.is_empty() {
+            self.sums.table.resize(features.n_items() * self.sums.d, 0.0);
+        }
+        Self { features, ..self }
     }
 
     /// One step on the batches at hand with learning rate `lr`. If a number stops being finite, `state`
@@ -138,9 +159,13 @@ impl Stepper {
         let n_tokens: usize = self.batches.iter().map(|b| b.item.len()).sum();
         let scale = 1.0 / n_targets.max(1) as f32;
         let k = self.draw_negatives(state);
-        let sampled = self.sampled_loss(k, state.table.n_rows());
+        let mut sums = std::mem::replace(&mut self.sums, Embedding { table: Vec::new(), d });
+        let table = self.vectors(&state.table, &mut sums);
+        self.negative_rows.resize(k * d, 0.0);
+        table.gather(&self.negatives.ids, 1.0, &mut self.negative_rows);
+        let sampled = self.sampled_loss(k, table.n_rows());
 
-        let (network, seed, table, params) = (&self.network, self.seed, &state.table, &state.params);
+        let (network, seed, params) = (&self.network, self.seed, &state.params);
         let (negatives, negative_rows) = (&self.negatives, &self.negative_rows);
         let n_params = network.layout.len();
         let table_len = if sampled.is_some() { 0 } else { table.table.len() };
@@ -169,7 +194,16 @@ impl Stepper {
             let targets =
                 self.shards.iter().zip(&self.batches).map(|(s, b)| (&b.target[..], &s.d_target[..]));
             let drawn = self.shards.iter().map(|s| (&negatives.ids[..], &s.d_negative[..]));
-            self.rows.sum(d, inputs.chain(targets).chain(drawn));
+            let parts: Vec<(&[u32], &[f32])> = inputs.chain(targets).chain(drawn).collect();
+            // What an item's vector should be is what each of its terms should be.
+            self.value_rows.resize(self.features.n_kinds() * parts.len(), Vec::new());
+            for (at, rows) in self.value_rows.iter_mut().enumerate() {
+                rows.clear();
+                rows.extend(self.features.rows_of(at / parts.len(), parts[at % parts.len()].0));
+            }
+            let values =
+                self.value_rows.iter().zip(parts.iter().cycle()).map(|(rows, part)| (&rows[..], part.1));
+            self.rows.sum(d, parts.iter().copied().chain(values));
             square_sum(&self.rows.values)
         } else {
             reduce_shards(&mut self.d_table, table_len);
@@ -177,8 +211,13 @@ impl Stepper {
             for (&row, g) in self.rows.rows.iter().zip(self.rows.values.chunks_exact(d)) {
                 simd::add(g, &mut self.d_table[row as usize * d..(row as usize + 1) * d]);
             }
-            square_sum(&self.d_table[..table_len])
+            if !self.features.is_empty() {
+                self.d_whole.resize(state.table.table.len(), 0.0);
+                self.features.spread(&self.d_table[..table_len], d, &mut self.d_whole);
+            }
+            square_sum(self.d_dense(table_len))
         };
+        self.sums = sums;
         let grads = &self.grads[..n_params];
         let squares = square_sum(grads) + table_squares;
         if !(loss.is_finite() && squares.is_finite()) {
@@ -188,9 +227,7 @@ impl Stepper {
         state.step += 1;
         state.adam.step(&self.network.layout, &mut state.params, grads, lr, clip);
         match &mut state.table_adam {
-            TableAdam::All(adam) => {
-                adam.step_all(&mut state.table.table, &self.d_table[..table_len], lr, clip)
-            }
+            TableAdam::All(adam) => adam.step_all(&mut state.table.table, self.d_dense(table_len), lr, clip),
             TableAdam::Rows(adam) => adam.step(&mut state.table, &self.rows, lr, clip),
         }
         Ok(StepReport { loss, n_tokens })
@@ -204,9 +241,27 @@ impl Stepper {
         self.targets.extend(self.batches.iter().flat_map(|b| &b.target));
         let stream = Counter::new(self.seed, NEGATIVES).fork(state.step);
         sampler.draw(stream, k, &self.targets, &mut self.negatives);
-        self.negative_rows.resize(k * state.table.d, 0.0);
-        state.table.gather(&self.negatives.ids, 1.0, &mut self.negative_rows);
         k
+    }
+
+    /// The vectors of the items: the table itself, or sums, of which those of this step are brought up to
+    /// date.
+    fn vectors<'a>(&self, table: &'a Embedding, sums: &'a mut Embedding) -> &'a Embedding {
+        if self.features.is_empty() {
+            return table;
+        }
+        if self.sampler.is_none() {
+            *sums = self.features.sums(table);
+        } else {
+            let batch = self.batches.iter().flat_map(|b| b.item.iter().chain(&b.target));
+            self.features.refresh(table, batch.chain(&self.negatives.ids).copied(), sums);
+        }
+        sums
+    }
+
+    /// The gradient of the whole table under the full softmax.
+    fn d_dense(&self, table_len: usize) -> &[f32] {
+        if self.features.is_empty() { &self.d_table[..table_len] } else { &self.d_whole }
     }
 
     fn sampled_loss(&self, k: usize, n_items: usize) -> Option<SampledLoss> {

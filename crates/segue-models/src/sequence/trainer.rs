@@ -7,6 +7,7 @@
 use segue_nn::optim::{Decay, Schedule};
 use segue_nn::{Counter, Embedding};
 
+use crate::sequence::item_features::FeatureRows;
 use crate::sequence::model::SequenceModel;
 use crate::sequence::network::Network;
 use crate::sequence::settings::Objective;
@@ -65,6 +66,7 @@ pub struct Trainer<'a> {
     network: Network,
     objective: Objective,
     windows: Windows<'a>,
+    features: FeatureRows,
     stepper: Stepper,
     seed: u64,
     now: Checkpoint,
@@ -87,13 +89,16 @@ impl<'a> Trainer<'a> {
             let what = "listeners with two plays in order, the later one wanted";
             return Err(ModelError::NeedsData { model: objective.model, what });
         }
-        let state = State::new(&network, &objective, windows.counts.len(), input.seed);
+        let features = FeatureRows::new(input, objective.item_features);
+        let state = State::new(&network, &objective, features.n_rows(), input.seed);
         let stepper = Stepper::new(&network, &objective, &windows.counts, input.seed);
+        let stepper = stepper.with_features(features.clone());
         let now = Checkpoint { state, round: 0, best: None, history: Vec::new() };
         Ok(Self {
             network,
             objective,
             windows,
+            features,
             stepper,
             seed: input.seed,
             now,
@@ -166,7 +171,9 @@ impl<'a> Trainer<'a> {
         }
         self.now.round += 1;
         let state = &self.now.state;
-        let validation_ndcg = ndcg_at_10(&self.network, &state.params, &state.table, &self.windows);
+        let sums = (!self.features.is_empty()).then(|| self.features.sums(&state.table));
+        let vectors = sums.as_ref().unwrap_or(&state.table);
+        let validation_ndcg = ndcg_at_10(&self.network, &state.params, vectors, &self.windows);
         if let Some(ndcg) = validation_ndcg
             && self.now.best.as_ref().is_none_or(|b| ndcg > b.ndcg)
         {
@@ -189,11 +196,11 @@ impl<'a> Trainer<'a> {
     /// The best weights found, or the last ones if nothing was held out.
     #[must_use]
     pub fn finish(self) -> SequenceModel {
-        let trained = self.windows.counts.iter().map(|&c| c > 0).collect();
         let (params, table) = match self.now.best {
             Some(best) => (best.params, best.table),
             None => (self.now.state.params, self.now.state.table),
         };
+        let (table, trained) = self.features.answering(&table, &self.windows.counts);
         SequenceModel::new(self.network, params, table, trained)
     }
 }
