@@ -262,6 +262,29 @@ impl Engine {
         })
     }
 
+    /// Composes each surface for a stranger and for the listeners with most plays, and keeps no record, until no
+    /// stage runs out of time (at most five times): what a page reads first (models, catalogue, snapshot) is in
+    /// memory, and threads are started, before a listener waits for it. Call it before traffic.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn warm_up(&self, now: TimestampMs) -> Result<(), EngineError> {
+        let listeners = self.users("", 3).users.into_iter().map(|user| Some(user.user_id));
+        for user_id in std::iter::once(None).chain(listeners) {
+            for surface in [Surface::Home, Surface::NowPlaying] {
+                for _ in 0..5 {
+                    let mut request = SlateRequest { user_id: user_id.clone(), ..SlateRequest::default() };
+                    let (query, offset) = self.query(surface, &mut request, &Moment::Now(now))?;
+                    let record = compose(&self.runner, &query, request, offset);
+                    if record.slate.degraded.iter().all(|stage| stage.cause != "timeout") {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What the stages may know. Fills in the request's defaults.
     fn query(
         &self,

@@ -87,6 +87,7 @@ impl Running {
         let start = super::data_end(home).unwrap_or_else(super::machine_now);
         let now = if client_clock { start } else { super::machine_now() };
         let engine = Arc::new(Engine::open(home, config.engine(), now)?);
+        engine.warm_up(now)?;
         let clock = if client_clock { Clock::client(latest(&engine, start)) } else { Clock::machine() };
         let server = Server::new(Arc::clone(&engine), clock, console);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -157,6 +157,64 @@ fn because_names_the_track_it_rests_on() {
 }
 
 #[test]
+fn three_models_of_different_kinds_are_shelves_of_home_by_a_line_each() {
+    let home = tempfile::tempdir().unwrap();
+    // Two tastes, even and odd tracks; each listener played ten of the twenty.
+    let histories: Vec<Vec<u32>> = (0..60)
+        .map(|u| (0..10).map(|i| (u / 2 * 7 + i * [1, 3, 7][u as usize / 20]) % 20 * 2 + u % 2).collect())
+        .collect();
+    let kinds = [
+        ("factors", "kind = \"ials\"\nfactors = 8"),
+        ("ranked", "kind = \"bpr\"\nfactors = 8"),
+        ("walk", "kind = \"rp3_beta\""),
+    ];
+    let mut config = EngineConfig::default();
+    config.surface.home.shelf.clear();
+    for (name, settings) in kinds {
+        publish_model(home.path(), name, settings, &histories);
+        let shelf = ShelfConfig {
+            id: name.to_owned(),
+            title: name.to_owned(),
+            sources: vec![name.to_owned()],
+            limit: 4,
+            ..ShelfConfig::default()
+        };
+        config.surface.home.shelf.push(shelf);
+    }
+    let engine = open(home.path(), config);
+    let plays = [("ada", 0), ("bo2", 1)].into_iter().flat_map(|(user, first)| {
+        (0..5).map(move |i| play(&format!("{user}-{i}"), user, 6 * i + first, i as i64 * 200_000, 190_000))
+    });
+    let now = NOW.plus_ms(9_000_000);
+    engine.ingest(plays.collect(), now).unwrap();
+    for (user, taste) in [("ada", 0), ("bo2", 1)] {
+        let slate = engine.home(&request(user), now).unwrap().slate;
+        for (name, _) in kinds {
+            let cards = shelf(&slate, name);
+            assert_eq!(cards.len(), 4, "`{name}` for {user}: {slate:?}");
+            let is_theirs = |id: &&str| id[1..].parse::<usize>().unwrap() % 2 == taste;
+            assert!(cards.iter().all(is_theirs), "`{name}` for {user}: {cards:?}");
+        }
+    }
+}
+
+#[test]
+fn warming_up_leaves_no_trace() {
+    let home = tempfile::tempdir().unwrap();
+    publish_markov(home.path(), &vec![vec![1, 2, 3]; 4]);
+    let engine = open(home.path(), EngineConfig::default());
+    engine.ingest(vec![play("e1", "ada", 1, 0, 190_000)], NOW).unwrap();
+    let before = (engine.status(NOW), engine.user("ada", NOW).unwrap());
+    engine.warm_up(NOW).unwrap();
+    assert_eq!((engine.status(NOW), engine.user("ada", NOW).unwrap()), before);
+    assert_eq!(engine.drain().unwrap(), (1, 0), "one event and no slate");
+    Engine::open(tempfile::tempdir().unwrap().path(), EngineConfig::default(), NOW)
+        .unwrap()
+        .warm_up(NOW)
+        .unwrap();
+}
+
+#[test]
 fn requests_outside_their_range_are_refused_with_the_rule() {
     let home = tempfile::tempdir().unwrap();
     let engine = open(home.path(), EngineConfig::default());

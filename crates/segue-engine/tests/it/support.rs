@@ -108,12 +108,17 @@ pub(crate) fn all_cards(slate: &Slate) -> Vec<&str> {
 
 /// Fits a Markov model on histories of track numbers and publishes it as `markov`.
 pub(crate) fn publish_markov(home: &Path, histories: &[Vec<u32>]) -> String {
+    publish_model(home, "markov", "kind = \"markov\"", histories)
+}
+
+/// Fits a model by its settings on histories of track numbers and publishes it as `name`.
+pub(crate) fn publish_model(home: &Path, name: &str, settings: &str, histories: &[Vec<u32>]) -> String {
     let plays = OwnedSequences::from_items(40, histories.to_vec());
-    let table: toml::Table = "kind = \"markov\"".parse().unwrap();
+    let table: toml::Table = settings.parse().unwrap();
     let model = fit_recommender(&table, &FitInput::of(plays.view())).unwrap();
     let keys: Vec<ItemKey> = (0..40).map(|i| ItemKey::of(&format!("t{i}"))).collect();
     let artifacts = home.join("artifacts");
-    let id = artifact::save(&artifacts, "markov", &model.parts(), &keys, &ArtifactMeta::default()).unwrap();
-    artifact::publish(&artifacts, "markov", &id).unwrap();
+    let id = artifact::save(&artifacts, name, &model.parts(), &keys, &ArtifactMeta::default()).unwrap();
+    artifact::publish(&artifacts, name, &id).unwrap();
     id
 }
