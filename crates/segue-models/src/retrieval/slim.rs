@@ -123,6 +123,11 @@ struct Scratch {
     weight: Vec<f64>,
     /// `[candidates]` `x_jᵀ (x_a − X w)`.
     residual: Vec<f64>,
+    /// `[candidates]` 1 + the row of `common`; 0 for a candidate whose weight has not moved yet.
+    row: Vec<u32>,
+    /// `[rows, candidates]` listeners in common. Few weights ever move, each of them many times: their rows are read
+    /// once, from lists of thousands of items of which hundreds are candidates.
+    common: Vec<f32>,
 }
 
 impl Scratch {
@@ -146,6 +151,9 @@ impl Scratch {
         self.residual.extend(best.iter().map(|e| f64::from(e.1)));
         self.weight.clear();
         self.weight.resize(best.len(), 0.0);
+        self.row.clear();
+        self.row.resize(best.len(), 0);
+        self.common.clear();
         for (at, &item) in (1..).zip(&self.candidate) {
             self.place[item as usize] = at;
         }
@@ -162,11 +170,9 @@ impl Scratch {
                 moved = moved.max(step.abs());
                 self.weight[j] = next;
                 self.residual[j] -= n * step;
-                let (others, counts) = in_common.row(item);
-                for (&other, &count) in others.iter().zip(counts) {
-                    if let Some(at) = (self.place[other as usize] as usize).checked_sub(1) {
-                        self.residual[at] -= f64::from(count) * step;
-                    }
+                let at = self.common_row(in_common, j);
+                for (residual, &count) in self.residual.iter_mut().zip(&self.common[at..]) {
+                    *residual -= f64::from(count) * step;
                 }
             }
             if moved <= f64::from(config.tolerance) {
@@ -176,6 +182,24 @@ impl Scratch {
         for &item in &self.candidate {
             self.place[item as usize] = 0;
         }
+    }
+
+    /// Where candidate `j`'s row of `common` starts.
+    fn common_row(&mut self, in_common: &Csr, j: usize) -> usize {
+        let width = self.candidate.len();
+        if let Some(row) = (self.row[j] as usize).checked_sub(1) {
+            return row * width;
+        }
+        let start = self.common.len();
+        self.common.resize(start + width, 0.0);
+        self.row[j] = (start / width + 1) as u32;
+        let (others, counts) = in_common.row(self.candidate[j]);
+        for (&other, &count) in others.iter().zip(counts) {
+            if let Some(at) = (self.place[other as usize] as usize).checked_sub(1) {
+                self.common[start + at] = count;
+            }
+        }
+        start
     }
 }
 
