@@ -18,9 +18,9 @@ STAGES = {
         [{"neighbours": n} for n in (50, 1000)],
     ],
     "ials": [
-        [{"factors": 64, "iterations": 16, "unobserved_weight": a, "l2": l2} for a in (0.03, 0.1, 0.3) for l2 in (0.001, 0.003, 0.01)],
+        [{"factors": 64, "iterations": 16, "unobserved_weight": a, "l2": l2} for a in (0.003, 0.01, 0.03) for l2 in (0.0003, 0.001, 0.003)],
         [{"factors": 128}, {"factors": 256}],
-        [{"l2": l2} for l2 in (0.002, 0.006, 0.02)],
+        [{"l2": l2} for l2 in (0.0006, 0.002, 0.004)],
     ],
     "slim": [[{"l1": l1, "l2": l2} for l1 in (0.5, 1.0) for l2 in (10.0, 30.0)]],
     "ease": [[{"l2": l2, "neighbours": 2000} for l2 in (30.0, 100.0, 200.0, 300.0, 500.0, 1000.0)]],

@@ -93,12 +93,15 @@ fn train((network, objective): (Network, Objective), input: &FitInput<'_>) -> An
         let (wall, cpu) = (Instant::now(), cpu_seconds());
         let r = trainer.round()?;
         println!(
-            "round {:3} loss {:.4} validation {:.5}  tokens/s wall {:.0}, per CPU second {:.0}",
+            "round {:3} loss {:.4} validation {:.5}  tokens/s wall {:.0}, per CPU second {:.0}; so far {:.2} s, {:.2} CPU s, peak {:.0} MB",
             r.round,
             r.loss,
             r.validation_ndcg.unwrap_or(f64::NAN),
             r.n_tokens as f64 / wall.elapsed().as_secs_f64(),
             r.n_tokens as f64 / (cpu_seconds() - cpu),
+            began.elapsed().as_secs_f64(),
+            cpu_seconds() - cpu_began,
+            peak_mb(),
         );
     }
     let best = trainer.checkpoint().best.as_ref();
@@ -110,6 +113,13 @@ fn train((network, objective): (Network, Objective), input: &FitInput<'_>) -> An
         best.map_or(0, |b| b.round),
     );
     Ok(trainer.finish())
+}
+
+/// The largest resident memory of this process so far, from the system's accounting; NaN where there is none.
+fn peak_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok()).map_or(f64::NAN, |kb| kb / 1024.0)
 }
 
 /// CPU seconds of this process so far, from the system's accounting; NaN where there is none.
