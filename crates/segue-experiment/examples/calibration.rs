@@ -6,7 +6,8 @@
 //! one number per user. Random numbers are counted, not carried: run `r` is the same on every machine and with any
 //! number of threads.
 //!
-//! `calibration [--quick]`; the table goes to stdout.
+//! `calibration [--quick] [--only WORD]`; the table goes to stdout. `WORD` is one of `sequential`, `mean`, `ratio`,
+//! `quantile`, `cuped`, `gini`, `accumulating`.
 
 // The table is the program's output.
 #![allow(clippy::print_stdout)]
@@ -18,9 +19,11 @@ use segue_stats::arm::{Alternative, ArmSums, Moments};
 use segue_stats::asymptotic_cs::asymptotic_cs;
 use segue_stats::correlated_looks::{LookSums, correlated_bounds};
 use segue_stats::cuped::{CovariateSums, cuped};
-use segue_stats::distribution::normal;
-use segue_stats::group_sequential::{Sides, Spending, group_sequential_bounds, normal_equivalent};
-use segue_stats::quantile_metric::{ClusterSums, QuantileSums, quantile_moments};
+use segue_stats::distribution::{normal, student_t};
+use segue_stats::group_sequential::{
+    Sides, Spending, group_sequential_bounds, normal_equivalent, student_boundary,
+};
+use segue_stats::quantile_metric::{ClusterSums, QuantileSums, quantile_moments_and_dof};
 use segue_stats::random::Stream;
 use segue_stats::ratio_metric::RatioSums;
 use segue_stats::welch_t::welch_t;
@@ -30,8 +33,37 @@ const LOOKS: usize = 14;
 const SPLITS: [f64; 2] = [0.5, 0.1];
 
 fn main() {
-    let quick = std::env::args().any(|a| a == "--quick");
-    let shrink = if quick { 20 } else { 1 };
+    let arguments: Vec<String> = std::env::args().collect();
+    let shrink = if arguments.iter().any(|a| a == "--quick") { 20 } else { 1 };
+    let only = arguments.iter().skip_while(|a| *a != "--only").nth(1).map(String::as_str);
+    let wants = |word: &str| only.is_none_or(|o| o == word);
+    if wants("sequential") {
+        sequential_tables(shrink);
+    }
+    let intervals: [bool; 5] = WORDS.map(wants);
+    if intervals.contains(&true) {
+        println!("coverage of 95 % intervals");
+        println!(
+            "{:<10} {:<6} {:>7} {:<46} {:>7} {:>8} {:>8}",
+            "world", "split", "users", "interval", "runs", "rate", "± 2 se"
+        );
+        for listeners in [false, true] {
+            coverage(listeners, 8_400, 0.5, 20_000 / shrink, intervals);
+        }
+        println!();
+        println!("coverage of 95 % intervals, few units with heavy tails (log-normal, sigma 1)");
+        coverage(false, 1_400, 1.0, 20_000 / shrink, intervals);
+        println!();
+    }
+    if wants("accumulating") {
+        println!("error over {LOOKS} looks, values that keep accumulating (Pocock)");
+        for split in SPLITS {
+            accumulating(split, 4_000, 1_000 / shrink);
+        }
+    }
+}
+
+fn sequential_tables(shrink: u64) {
     println!("error and power over {LOOKS} looks");
     println!(
         "{:<10} {:<6} {:>7} {:<46} {:>7} {:>8} {:>8}",
@@ -43,22 +75,6 @@ fn main() {
     println!("few units");
     sequential(false, 1_400, 50_000 / shrink);
     println!();
-    println!("coverage of 95 % intervals");
-    println!(
-        "{:<10} {:<6} {:>7} {:<46} {:>7} {:>8} {:>8}",
-        "world", "split", "users", "interval", "runs", "rate", "± 2 se"
-    );
-    for listeners in [false, true] {
-        coverage(listeners, 8_400, 0.5, 20_000 / shrink);
-    }
-    println!();
-    println!("coverage of 95 % intervals, few units with heavy tails (log-normal, sigma 1)");
-    coverage(false, 1_400, 1.0, 20_000 / shrink);
-    println!();
-    println!("error over {LOOKS} looks, values that keep accumulating (Pocock)");
-    for split in SPLITS {
-        accumulating(split, 4_000, 1_000 / shrink);
-    }
 }
 
 fn line(listeners: bool, split: f64, users: usize, what: &str, hits: u64, runs: u64) {
@@ -77,6 +93,8 @@ struct Look {
     /// The z that is as unlikely; only where it could matter.
     z: f64,
     standard_error: f64,
+    /// Welch's degrees of freedom.
+    dof: f64,
     n: f64,
 }
 
@@ -102,22 +120,23 @@ fn sequential(listeners: bool, users: usize, runs: u64) {
         .map(|(n, _)| *n)
         .chain(["always valid", "fixed, at the end", "naive peeking", "GST Pocock, normal boundaries"])
         .collect();
-    // The effect that a fixed test of all users finds 80 % of the time.
-    let e = 0.64_f64.exp();
-    let sd = if listeners { (e * (e - 1.0) + 0.25 * e).sqrt() } else { 1.0 };
-    let effect = |split: f64| {
-        let n_t = users as f64 * split;
-        (plain + normal::quantile(0.8)) * sd * (1.0 / n_t + 1.0 / (users as f64 - n_t)).sqrt()
-    };
+    let sums: Vec<[[[ArmSums; 2]; LOOKS]; 2]> =
+        (0..runs).into_par_iter().map(|run| closed_sums(listeners, users, run)).collect();
+    // The effect that the fixed test of all users finds in 80 % of these very runs: a rule's power beside it is
+    // what looking costs, and nothing else.
+    let effects = [0, 1].map(|split| {
+        let mut needed: Vec<f64> = sums.par_iter().map(|s| found_from(&s[split])).collect();
+        needed.sort_unstable_by(f64::total_cmp);
+        needed[(needed.len() * 4).div_ceil(5) - 1]
+    });
     // Per split, without and with the effect, per rule.
     let width = names.len();
-    let hits: Vec<u64> = (0..runs)
-        .into_par_iter()
-        .map(|run| {
-            let sums = closed_sums(listeners, users, run);
+    let hits: Vec<u64> = sums
+        .par_iter()
+        .map(|sums| {
             let mut hit = Vec::with_capacity(4 * width);
-            for (split, sums) in SPLITS.iter().zip(&sums) {
-                for shift in [0.0, effect(*split)] {
+            for (effect, sums) in effects.iter().zip(sums) {
+                for shift in [0.0, *effect] {
                     let looks = path(sums, shift);
                     let crosses = |b: &[f64]| looks.iter().zip(b).any(|(l, b)| l.z.abs() >= *b);
                     hit.extend(rules.iter().map(|(_, b)| crosses(b)));
@@ -149,6 +168,14 @@ fn sequential(listeners: bool, users: usize, runs: u64) {
             }
         }
     }
+}
+
+/// Least effect from which on the fixed test of all users would find it in this run. A shift of all treated
+/// values moves the difference and leaves its standard error alone.
+fn found_from(by_look: &[[ArmSums; 2]; LOOKS]) -> f64 {
+    let last = path(by_look, 0.0)[LOOKS - 1];
+    student_boundary(normal::upper_quantile(0.025), last.dof) * last.standard_error
+        - last.statistic * last.standard_error
 }
 
 /// Sums by split, look and arm.
@@ -206,9 +233,9 @@ fn path(by_look: &[[ArmSums; 2]; LOOKS], shift: f64) -> [Look; LOOKS] {
                 let dof = (vc + vt).powi(2) / (vc * vc / (c.n - 1.0) + vt * vt / (t.n - 1.0));
                 // No boundary lies below 1.9.
                 let z = if statistic.abs() > 1.9 { normal_equivalent(statistic, dof) } else { statistic };
-                Look { statistic, z, standard_error, n: c.n + t.n }
+                Look { statistic, z, standard_error, dof, n: c.n + t.n }
             }
-            _ => Look { standard_error: 1.0, n: 2.0, ..Look::default() },
+            _ => Look { standard_error: 1.0, dof: 1.0, n: 2.0, ..Look::default() },
         }
     })
 }
@@ -330,39 +357,43 @@ impl Trial<'_> {
 const INTERVALS: [&str; 5] =
     ["mean (Welch)", "ratio (delta)", "quantile .75 (clustered)", "mean, CUPED", "Gini at equal plays"];
 
+/// What `--only` calls them.
+const WORDS: [&str; 5] = ["mean", "ratio", "quantile", "cuped", "gini"];
+
 /// Users whose plays are counted by artist.
 const GINI_USERS: usize = 1_400;
 
-fn coverage(listeners: bool, users: usize, spread: f64, runs: u64) {
+fn coverage(listeners: bool, users: usize, spread: f64, runs: u64, wanted: [bool; 5]) {
     let lift = 0.05;
     // Means: E[exp(N(0, spread²))] per row; listeners have 4.5 rows on average.
     let row_mean = (0.5 * spread * spread).exp();
     let unit_mean = row_mean * if listeners { 4.5 } else { 1.0 };
     let quantile = (spread * normal::quantile(0.75)).exp();
     let truths = [lift * unit_mean, lift * row_mean, lift * quantile, lift * unit_mean, 0.0];
-    let z = normal::upper_quantile(0.025);
     let hits = (0..runs)
         .into_par_iter()
         .map(|run| {
+            // Gini has a world of its own.
+            let users = if wanted[..4].contains(&true) { users } else { 0 };
             let world = world(listeners, users, spread, run);
             SPLITS.map(|split| {
                 let trial = Trial { world: &world, split, lift };
-                let around = |(e, se): (f64, f64)| [e - z * se, e + z * se];
-                let intervals = [
-                    mean(&trial, false),
-                    ratio(&trial),
-                    quantiles(&trial).map(around),
-                    mean(&trial, true),
-                    gini(listeners, split, run).map(around),
-                ];
                 std::array::from_fn::<u64, 5, _>(|i| {
-                    u64::from(intervals[i].is_some_and(|[low, high]| low <= truths[i] && truths[i] <= high))
+                    let interval = match i {
+                        _ if !wanted[i] => None,
+                        0 => mean(&trial, false),
+                        1 => ratio(&trial),
+                        2 => quantiles(&trial),
+                        3 => mean(&trial, true),
+                        _ => gini(listeners, split, run),
+                    };
+                    u64::from(interval.is_some_and(|[low, high]| low <= truths[i] && truths[i] <= high))
                 })
             })
         })
         .reduce(|| [[0; 5]; 2], |a, b| std::array::from_fn(|s| std::array::from_fn(|i| a[s][i] + b[s][i])));
     for (split, hits) in SPLITS.into_iter().zip(hits) {
-        for (name, hits) in INTERVALS.iter().zip(hits) {
+        for ((name, hits), _) in INTERVALS.iter().zip(hits).zip(wanted).filter(|(_, w)| *w) {
             let users = if *name == "Gini at equal plays" { GINI_USERS } else { users };
             line(listeners, split, users, name, hits, runs);
         }
@@ -417,9 +448,9 @@ fn ratio(trial: &Trial<'_>) -> Option<[f64; 2]> {
 }
 
 /// Scaling rows scales their quantiles: order statistics are those of the rows as they are.
-fn quantiles(trial: &Trial<'_>) -> Option<(f64, f64)> {
+fn quantiles(trial: &Trial<'_>) -> Option<[f64; 2]> {
     let nu = 0.75;
-    let mut moments = Vec::new();
+    let mut arms = Vec::new();
     for arm in 0..2 {
         let of_arm = || trial.world.users.iter().filter(|u| trial.arm(u) == arm);
         let mut rows: Vec<f64> = of_arm().flat_map(|u| trial.rows(u).iter().copied()).collect();
@@ -454,14 +485,21 @@ fn quantiles(trial: &Trial<'_>) -> Option<(f64, f64)> {
             upper: scale * upper,
             clusters: Some(c),
         };
-        moments.push(quantile_moments(&sums, nu).ok()?);
+        let (moments, dof) = quantile_moments_and_dof(&sums, nu).ok()?;
+        arms.push((moments.mean, moments.variance_of_mean(), dof));
     }
-    let se = (moments[0].variance_of_mean() + moments[1].variance_of_mean()).sqrt();
-    Some((moments[1].mean - moments[0].mean, se))
+    Some(student([arms[0], arms[1]]))
+}
+
+/// Interval of the second less the first of two estimates, each with its variance and degrees of freedom.
+fn student([(c, vc, c_dof), (t, vt, t_dof)]: [(f64, f64, f64); 2]) -> [f64; 2] {
+    let dof = (vc + vt).powi(2) / (vc * vc / c_dof + vt * vt / t_dof);
+    let half = student_t::upper_quantile(0.025, dof) * (vc + vt).sqrt();
+    [t - c - half, t - c + half]
 }
 
 /// Plays over 80 artists by users of 64 groups; half of a listener's plays are of one artist.
-fn gini(listeners: bool, split: f64, run: u64) -> Option<(f64, f64)> {
+fn gini(listeners: bool, split: f64, run: u64) -> Option<[f64; 2]> {
     let mut s = Stream::new(if listeners { 51 } else { 50 }, run);
     let mut groups = [vec![vec![0_u64; 80]; 64], vec![vec![0_u64; 80]; 64]];
     for _ in 0..GINI_USERS {
@@ -475,5 +513,5 @@ fn gini(listeners: bool, split: f64, run: u64) -> Option<(f64, f64)> {
         }
     }
     let e = equal_plays(&groups[0], &groups[1], MetricKind::Gini).ok()?;
-    Some((e.estimates[1] - e.estimates[0], e.standard_errors[0].hypot(e.standard_errors[1])))
+    Some(student([0, 1].map(|a| (e.estimates[a], e.standard_errors[a].powi(2), e.dof[a]))))
 }

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use segue_data::log::{LogWriter, SlateRow, WriterOptions};
-use segue_stats::exposure_distribution::exposure_distribution;
-use segue_types::{EndReason, Feedback, FeedbackKind, Impression, Item, ItemKey, Play, TimestampMs};
+use segue_experiment::analysis::equal_plays;
+use segue_experiment::metric::MetricKind;
+use segue_types::{EndReason, Feedback, FeedbackKind, Impression, Item, ItemKey, Play, TimestampMs, UserKey};
 
 use crate::Cli;
 use crate::ope::slate;
@@ -232,30 +233,34 @@ fn expected(w: &World, arm: u64) -> BTreeMap<&'static str, f64> {
     let streams = || in_week().filter(|p| p.listened_ms.unwrap_or(0) >= 30_000);
     out.insert("streams", streams().count() as f64 / n);
 
-    // Both arms have equally many streams and impressions, so nothing is thinned; what only the other arm met
-    // is there with 0.
-    let spread = |keys: &dyn Fn(u64) -> Vec<String>| {
-        let mut counts: BTreeMap<String, f64> = BTreeMap::new();
-        for other in 0..2 {
-            for key in keys(other) {
-                *counts.entry(key).or_default() += if other == arm { 1.0 } else { 0.0 };
+    // The kernel has a reference of its own; here its input is counted from the rows: plays of each group of
+    // listeners per key, and what only the other arm met is there with 0.
+    let spread = |rows: &[(u64, String)], kind| {
+        let keys: BTreeSet<&String> = rows.iter().map(|(_, key)| key).collect();
+        let groups = [0, 1].map(|a| {
+            let mut groups = vec![vec![0_u64; keys.len()]; 64];
+            for (user, key) in rows.iter().filter(|(user, _)| user % 2 == a) {
+                let group = (UserKey::of(&format!("u{user}")).0 >> 64) as usize % 64;
+                groups[group][keys.iter().position(|k| *k == key).unwrap()] += 1;
             }
-        }
-        exposure_distribution(&counts.into_values().collect::<Vec<_>>()).unwrap()
+            groups
+        });
+        equal_plays(&groups[0], &groups[1], kind).unwrap().estimates[arm as usize]
     };
-    let played = |arm: u64| -> Vec<String> {
-        let of_arm = w
-            .plays
-            .iter()
-            .filter(|(u, p)| u % 2 == arm && week(*u, p.occurred_at) && p.listened_ms.unwrap_or(0) >= 30_000);
-        of_arm.map(|(_, p)| artist(&p.item_id)).collect()
-    };
-    let shown = |arm: u64| -> Vec<String> {
-        let of_arm = w.impressions.iter().filter(|(u, i)| u % 2 == arm && week(*u, i.shown_at));
-        of_arm.map(|(_, i)| i.item_id.clone()).collect()
-    };
-    out.insert("effective_artists", spread(&played).effective_number);
-    out.insert("exposure_gini", spread(&shown).gini);
+    let played: Vec<(u64, String)> = w
+        .plays
+        .iter()
+        .filter(|(u, p)| week(*u, p.occurred_at) && p.listened_ms.unwrap_or(0) >= 30_000)
+        .map(|(u, p)| (*u, artist(&p.item_id)))
+        .collect();
+    let shown: Vec<(u64, String)> = w
+        .impressions
+        .iter()
+        .filter(|(u, i)| week(*u, i.shown_at))
+        .map(|(u, i)| (*u, i.item_id.clone()))
+        .collect();
+    out.insert("effective_artists", spread(&played, MetricKind::EffectiveNumber));
+    out.insert("exposure_gini", spread(&shown, MetricKind::Gini));
     out
 }
 

@@ -1,30 +1,51 @@
 //! Concentration of plays in two arms of unequal size.
 //!
 //! Thinning plays to an equal total is not enough: plays of one listener go together, and a large arm thinned
-//! play by play has many listeners with few plays each where a small arm has few with many. So the larger arm is
-//! first cut into blocks of whole listeners about as large as the smaller arm; blocks are thinned to the last
-//! bit of equality and averaged.
+//! play by play has many listeners with few plays each where a small arm has few with many. So both arms are read
+//! in parts of whole listeners of one size, half of the smaller arm, thinned to the last bit of equality and
+//! averaged. Half, because then each arm holds two parts or more that share no listener, and what two
+//! independent parts differ by is the one honest measure of a variance whose statistic is far from a mean.
 
 use segue_stats::StatsError;
+use segue_stats::random::Stream;
 use segue_stats::rarefaction::rarefied;
 
 use crate::metric::MetricKind;
+
+/// Parts read of each arm, about.
+const PARTS: usize = 128;
 
 /// Result of [`equal_plays`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EqualPlays {
     /// Concentration of the control and of the treatment.
     pub estimates: [f64; 2],
-    /// Their standard errors, jackknifed over groups of whole units within blocks.
+    /// Their standard errors.
     pub standard_errors: [f64; 2],
+    /// Degrees of freedom of those.
+    pub dof: [f64; 2],
 }
 
-/// Gini or effective number at equal plays.
+/// Gini or effective number at equal plays: those of half of the smaller arm, or a little fewer.
 ///
 /// - `control`, `treatment`: `[n_groups][n_keys]` plays of random groups of whole units, 16 groups or more
 ///
+/// An arm's groups are shuffled `R` times and cut into `K` parts each time. With `S_rk` of a part, the estimate is the
+/// mean of all, and its variance without bias
+///
+/// `Σ_r s_r² / (R K) − Σ_r (M_r − M)² / R`, `M_r` the mean and `s_r²` the variance (divisor `K − 1`) of the parts of a shuffle.
+///
+/// The first term is worth `1 / (1/(n_groups − 1) + 1/(R (K − 1)))` degrees of freedom, the second `R − 1`, and their
+/// difference what Satterthwaite makes of both. A jackknife will not do: it counts
+/// twice what two groups do to the concentration together, which for a few plays per key is much of its variance.
+///
 /// # Errors
-/// [`StatsError::TooFew`] for fewer groups, or a group or block without plays.
+/// [`StatsError::TooFew`] for fewer groups, or a part without plays.
+///
+/// # Source
+/// Wang & Lindsay, "Variance estimation of a general U-statistic with application to cross-validation", Statistica
+/// Sinica 2014 (partition resampling; a rarefied concentration is a U-statistic of its part's size); Efron
+/// & Stein, "The jackknife estimate of variance", Annals of Statistics 1981 (what a jackknife counts twice).
 pub fn equal_plays(
     control: &[Vec<u64>],
     treatment: &[Vec<u64>],
@@ -41,45 +62,88 @@ pub fn equal_plays(
     if smaller <= 0.0 {
         return Err(StatsError::TooFew { what: "plays of an arm", got: 0, needed: 1 });
     }
-    let blocks = [0, 1].map(|a| {
-        let n = ((totals[a] / smaller).round() as usize).clamp(1, arms[a].len() / 4);
-        let groups = arms[a].len();
-        (0..n).map(|b| &arms[a][b * groups / n..(b + 1) * groups / n]).collect::<Vec<_>>()
-    });
-    let all: [Vec<Vec<u64>>; 2] = [0, 1].map(|a| blocks[a].iter().map(|block| add(block, None)).collect());
-    let without: [Vec<Vec<Vec<u64>>>; 2] = [0, 1].map(|a| {
-        blocks[a].iter().map(|block| (0..block.len()).map(|g| add(block, Some(g))).collect()).collect()
-    });
-    let total = |plays: &Vec<u64>| plays.iter().sum::<u64>() as f64;
-    let to = all.iter().flatten().map(total).fold(f64::INFINITY, f64::min);
-    let to_without = without.iter().flatten().flatten().map(total).fold(f64::INFINITY, f64::min);
-    let read = |plays: &[u64], to: f64| -> Result<f64, StatsError> {
-        let r = rarefied(plays, to)?;
-        Ok(if kind == MetricKind::Gini { r.gini } else { r.effective_number })
-    };
-    let mut out = EqualPlays { estimates: [0.0; 2], standard_errors: [0.0; 2] };
-    for a in 0..2 {
-        let n_blocks = all[a].len() as f64;
-        let mut variance = 0.0;
-        for (whole, parts) in all[a].iter().zip(&without[a]) {
-            out.estimates[a] += read(whole, to)? / n_blocks;
-            let values: Vec<f64> = parts.iter().map(|p| read(p, to_without)).collect::<Result<_, _>>()?;
-            let n = values.len() as f64;
-            let mean = values.iter().sum::<f64>() / n;
-            variance += (n - 1.0) / n * values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-        }
-        out.standard_errors[a] = variance.sqrt() / n_blocks;
+    let parts = [0, 1].map(|a| Parts::of(arms[a].len(), 0.5 * smaller / totals[a], a as u64));
+    let to = parts.iter().zip(arms).map(|(p, arm)| p.least_total(arm)).min().unwrap_or(0);
+    if to == 0 {
+        return Err(StatsError::TooFew { what: "plays of a part of an arm", got: 0, needed: 1 });
+    }
+    let mut out = EqualPlays { estimates: [0.0; 2], standard_errors: [0.0; 2], dof: [0.0; 2] };
+    for (a, parts) in parts.iter().enumerate() {
+        let values: Vec<f64> = parts
+            .members
+            .iter()
+            .map(|members| {
+                let r = rarefied(&sum(arms[a], members), to as f64)?;
+                Ok(if kind == MetricKind::Gini { r.gini } else { r.effective_number })
+            })
+            .collect::<Result<_, StatsError>>()?;
+        let k = parts.per_shuffle as f64;
+        let shuffles: Vec<(f64, f64)> =
+            values.chunks_exact(parts.per_shuffle).map(|v| (mean(v), squares(v) / (k - 1.0))).collect();
+        let n_shuffles = shuffles.len() as f64;
+        let means: Vec<f64> = shuffles.iter().map(|s| s.0).collect();
+        let within = shuffles.iter().map(|s| s.1).sum::<f64>() / (n_shuffles * k);
+        let between = squares(&means) / n_shuffles;
+        // Never below a quarter of what the parts say: a difference of two variances may be anything.
+        let variance = (within - between).max(0.25 * within);
+        let within_dof = 1.0 / (1.0 / (arms[a].len() as f64 - 1.0) + 1.0 / (n_shuffles * (k - 1.0)));
+        let noise = within * within / within_dof + between * between / (n_shuffles - 1.0);
+        out.estimates[a] = mean(&values);
+        out.standard_errors[a] = variance.sqrt();
+        out.dof[a] = if noise > 0.0 { variance * variance / noise } else { within_dof };
     }
     Ok(out)
 }
 
-/// Plays per key over groups, one group left out.
-fn add(groups: &[Vec<u64>], without: Option<usize>) -> Vec<u64> {
+/// Parts of one arm, whole groups each.
+struct Parts {
+    /// `[n_shuffles * per_shuffle]` groups of each part.
+    members: Vec<Vec<usize>>,
+    /// Parts of a shuffle: they share no group.
+    per_shuffle: usize,
+}
+
+impl Parts {
+    /// Parts of about `share` of the groups, at most half.
+    fn of(n_groups: usize, share: f64, arm: u64) -> Self {
+        let size = ((share * n_groups as f64).round() as usize).clamp(1, n_groups / 2);
+        let per_shuffle = n_groups / size;
+        let mut members = Vec::new();
+        for shuffle in 0..PARTS.div_ceil(per_shuffle) {
+            let mut s = Stream::new(0x6e9_141 + arm, shuffle as u64);
+            let mut order: Vec<usize> = (0..n_groups).collect();
+            for i in (1..n_groups).rev() {
+                order.swap(i, s.next_below(i + 1));
+            }
+            members.extend(order.chunks_exact(size).take(per_shuffle).map(<[usize]>::to_vec));
+        }
+        Self { members, per_shuffle }
+    }
+
+    /// Plays of the part that has the fewest.
+    fn least_total(&self, groups: &[Vec<u64>]) -> u64 {
+        let totals: Vec<u64> = groups.iter().map(|g| g.iter().sum()).collect();
+        self.members.iter().map(|part| part.iter().map(|&g| totals[g]).sum()).min().unwrap_or(0)
+    }
+}
+
+/// `[n_keys]` plays of some groups.
+fn sum(groups: &[Vec<u64>], members: &[usize]) -> Vec<u64> {
     let mut sum = vec![0; groups.first().map_or(0, Vec::len)];
-    for (_, group) in groups.iter().enumerate().filter(|(g, _)| Some(*g) != without) {
-        sum.iter_mut().zip(group).for_each(|(s, x)| *s += x);
+    for &g in members {
+        sum.iter_mut().zip(&groups[g]).for_each(|(s, x)| *s += x);
     }
     sum
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Sum of squared deviations from the mean.
+fn squares(values: &[f64]) -> f64 {
+    let mean = mean(values);
+    values.iter().map(|v| (v - mean).powi(2)).sum()
 }
 
 #[cfg(test)]
@@ -104,7 +168,31 @@ mod tests {
         let e = equal_plays(&arm(2_700, 0), &arm(300, 10_000), MetricKind::Gini).unwrap();
         let z = (e.estimates[1] - e.estimates[0]) / e.standard_errors[0].hypot(e.standard_errors[1]);
         assert!(z.abs() < 3.0, "{e:?}");
+        // At most those of 63 groups and 64 shuffles of two.
+        assert!(e.dof[1] > 5.0 && e.dof[1] < 1.0 / (1.0 / 63.0 + 1.0 / 64.0), "{:?}", e.dof);
         assert!(equal_plays(&arm(10, 0)[..3], &arm(10, 0), MetricKind::Gini).is_err());
         assert!(equal_plays(&vec![vec![0; 3]; 16], &arm(10, 0), MetricKind::Gini).is_err());
+    }
+
+    /// 700 plays over 80 artists, each arm anew 300 times: the standard error against the spread of the estimates.
+    #[test]
+    fn the_standard_error_is_the_spread_of_few_plays_over_many_keys() {
+        let arm = |s: &mut Stream| {
+            let mut groups = vec![vec![0_u64; 80]; 64];
+            for _ in 0..700 {
+                let group = s.next_below(64);
+                groups[group][(80.0 * s.next_f64().powi(2)) as usize] += 1;
+            }
+            groups
+        };
+        let (runs, mut errors, mut variance) = (300, 0.0, 0.0);
+        for run in 0..runs {
+            let mut s = Stream::new(12, run);
+            let e = equal_plays(&arm(&mut s), &arm(&mut s), MetricKind::Gini).unwrap();
+            errors += (e.estimates[1] - e.estimates[0]).powi(2);
+            variance += e.standard_errors.map(|x| x * x).iter().sum::<f64>();
+        }
+        // The simulation's own error is .08.
+        assert!((variance / errors - 1.0).abs() < 0.17, "{}", variance / errors);
     }
 }

@@ -4,14 +4,14 @@ use segue_stats::StatsError;
 use segue_stats::arm::{ArmSums, Moments};
 use segue_stats::correlated_looks::LookSums;
 use segue_stats::distribution::normal;
-use segue_stats::quantile_metric::{ClusterSums, QuantileSums, quantile_moments};
+use segue_stats::quantile_metric::{ClusterSums, QuantileSums, quantile_moments_and_dof};
 use segue_stats::ratio_metric::RatioSums;
 use segue_stats::regression_adjustment::{CovariateMatrix, regression_adjustment};
 use serde::Serialize;
 
 use super::concentration::equal_plays;
 use crate::exposure::ExposureLog;
-use crate::metric::{JACKKNIFE_GROUPS, MetricColumn, MetricKind};
+use crate::metric::{MetricColumn, MetricKind, UNIT_GROUPS};
 
 /// The effect as it stood at one look.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,6 +32,8 @@ pub struct LookEstimate {
     pub standard_error: f64,
     /// Standard errors of the control and of the treatment.
     pub standard_errors: [f64; 2],
+    /// Degrees of freedom of those: units less one, fewer where a quantile or a concentration is estimated.
+    pub dof: [f64; 2],
     /// `1 − (adjusted / plain standard error)²`; absent without a covariate.
     pub variance_reduction: Option<f64>,
 }
@@ -68,7 +70,9 @@ pub(super) fn series(
             let last = looks_ms.last().copied().unwrap_or(0);
             let arms = [0, arm].map(|a| quantile_arm(column, exposures, a, last));
             let [c, t] = arms;
-            Ok(Series { looks: vec![look(last, &c?, &t?)], covariance: None })
+            let ((c, c_dof), (t, t_dof)) = (c?, t?);
+            let dof = [c_dof, t_dof];
+            Ok(Series { looks: vec![LookEstimate { dof, ..look(last, &c, &t) }], covariance: None })
         }
         MetricKind::Gini | MetricKind::EffectiveNumber => {
             let last = looks_ms.last().copied().unwrap_or(0);
@@ -89,6 +93,7 @@ fn look(at_ms: i64, c: &Moments, t: &Moments) -> LookEstimate {
         effect: t.mean - c.mean,
         standard_error: (c.variance_of_mean() + t.variance_of_mean()).sqrt(),
         standard_errors: [c.variance_of_mean().sqrt(), t.variance_of_mean().sqrt()],
+        dof: [c, t].map(|m| (m.n - 1.0).max(1.0)),
         variance_reduction: None,
     }
 }
@@ -245,7 +250,7 @@ fn quantile_arm(
     exposures: &ExposureLog,
     arm: usize,
     look_ms: i64,
-) -> Result<Moments, StatsError> {
+) -> Result<(Moments, f64), StatsError> {
     let nu = column.spec().quantile.unwrap_or(0.5);
     let after = column.spec().matures_after_ms();
     let counts = |at: usize| {
@@ -291,7 +296,7 @@ fn quantile_arm(
         }
     });
     let n = rows.len() as u64;
-    quantile_moments(&QuantileSums { n, n_star: n, quantile, lower, upper, clusters }, nu)
+    quantile_moments_and_dof(&QuantileSums { n, n_star: n, quantile, lower, upper, clusters }, nu)
 }
 
 /// Concentration of both arms at equal plays.
@@ -302,8 +307,8 @@ fn concentration(
     at_ms: i64,
 ) -> Result<LookEstimate, StatsError> {
     let groups = |a: usize| -> Vec<Vec<u64>> {
-        (0..JACKKNIFE_GROUPS)
-            .map(|g| column.keys.values().map(|counts| counts[a * JACKKNIFE_GROUPS + g]).collect())
+        (0..UNIT_GROUPS)
+            .map(|g| column.keys.values().map(|counts| counts[a * UNIT_GROUPS + g]).collect())
             .collect()
     };
     let e = equal_plays(&groups(0), &groups(arm), column.spec().kind)?;
@@ -317,6 +322,7 @@ fn concentration(
         effect: e.estimates[1] - e.estimates[0],
         standard_error: e.standard_errors[0].hypot(e.standard_errors[1]),
         standard_errors: e.standard_errors,
+        dof: e.dof,
         variance_reduction: None,
     })
 }

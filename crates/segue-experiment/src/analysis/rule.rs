@@ -199,11 +199,10 @@ pub(super) fn apply(
     Ok(RuleResult { looks, crossed_at, is_final, p_value, after_stopping: stopped })
 }
 
-/// Degrees of freedom of an estimate's standard error over the units of both arms (Welch–Satterthwaite).
+/// Degrees of freedom of an effect's standard error from those of both arms (Welch–Satterthwaite).
 fn degrees_of_freedom(e: &LookEstimate) -> f64 {
     let [c, t] = e.standard_errors.map(|s| s * s);
-    let part = |variance: f64, n: u64| variance * variance / n.saturating_sub(1).max(1) as f64;
-    let parts = part(c, e.n_control) + part(t, e.n_treatment);
+    let parts = c * c / e.dof[0] + t * t / e.dof[1];
     if parts > 0.0 { (c + t) * (c + t) / parts } else { f64::INFINITY }
 }
 
@@ -234,6 +233,7 @@ mod tests {
             effect,
             standard_error: se,
             standard_errors: [se / 2.0_f64.sqrt(); 2],
+            dof: [(500 * k - 1) as f64; 2],
             variance_reduction: None,
         }
     }
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn few_units_are_held_against_students_boundary() {
         let mut look = at(1, 0.25, 0.1);
-        (look.n_control, look.n_treatment) = (6, 6);
+        (look.n_control, look.n_treatment, look.dof) = (6, 6, [5.0; 2]);
         let spec = SequentialSpec { planned_units: Some(12), ..spec(Rule::Fixed) };
         let r = apply(&spec, &[look], None, 0.05).unwrap();
         assert!((r.looks[0].boundary - 2.228_139).abs() < 1e-5, "t of 10 degrees: {}", r.looks[0].boundary);

@@ -9,8 +9,8 @@ use super::{MetricKind, MetricSpec};
 use crate::ExperimentError;
 use crate::exposure::ExposureLog;
 
-/// Groups of units for the jackknife of concentration metrics.
-pub(crate) const JACKKNIFE_GROUPS: usize = 64;
+/// Groups of units for the standard error of concentration metrics.
+pub(crate) const UNIT_GROUPS: usize = 64;
 
 /// Days after exposure of which the effect is shown apart.
 pub(crate) const NOVELTY_DAYS: usize = 14;
@@ -43,7 +43,7 @@ pub struct MetricColumn {
     pub(crate) before: Vec<f64>,
     /// Rows of a quantile metric: unit and value.
     pub(crate) rows: Vec<(u32, f64)>,
-    /// Counts per key: `[n_arms * JACKKNIFE_GROUPS]`. Ordered, so that results do not depend on hashing.
+    /// Counts per key: `[n_arms * UNIT_GROUPS]`. Ordered, so that results do not depend on hashing.
     pub(crate) keys: BTreeMap<u128, Vec<u64>>,
     /// `[n_units * NOVELTY_DAYS]` value by day after exposure; empty for other kinds.
     pub(crate) by_day: Vec<f32>,
@@ -165,12 +165,12 @@ impl MetricColumn {
                 })?;
                 if !unit.is_mixed {
                     // The group is a part of the unit's hash: whole units, at random.
-                    let group = (unit.key.0 >> 64) as usize % JACKKNIFE_GROUPS;
+                    let group = (unit.key.0 >> 64) as usize % UNIT_GROUPS;
                     let counts = self
                         .keys
                         .entry(UserKey::of(key).0)
-                        .or_insert_with(|| vec![0; exposures.arms().len() * JACKKNIFE_GROUPS]);
-                    counts[unit.arm as usize * JACKKNIFE_GROUPS + group] += row.value.max(0.0).round() as u64;
+                        .or_insert_with(|| vec![0; exposures.arms().len() * UNIT_GROUPS]);
+                    counts[unit.arm as usize * UNIT_GROUPS + group] += row.value.max(0.0).round() as u64;
                 }
             }
         }

@@ -9,6 +9,6 @@ mod column;
 mod spec;
 
 pub use catalogue::{catalogue, catalogue_text};
-pub(crate) use column::{JACKKNIFE_GROUPS, NOVELTY_DAYS};
 pub use column::{MetricColumn, Observation};
+pub(crate) use column::{NOVELTY_DAYS, UNIT_GROUPS};
 pub use spec::{MetricKind, MetricSpec, Role};
