@@ -6,6 +6,7 @@ import { el } from "./dom.js";
 import { dated, refusal, statusMark, surfacesText, unitName } from "./experiment_list.js";
 import { percent, words } from "./format.js";
 import { ticks } from "./states.js";
+import { framed } from "./theme.js";
 
 const RAMP_NOTE = { running: " are admitted now", stopped: ", until it stopped", refused: ", if it could run" };
 
@@ -64,7 +65,7 @@ function report({ name, has_report: hasReport }) {
   const address = api.reportAddress(name);
   return [
     el("p", { class: "pane-line" }, el("span", { text: "As it was last written." }), el("a", { class: "text-button", href: address, target: "_blank", rel: "noopener", text: "Open it in a tab of its own" })),
-    el("iframe", { class: "report", title: `Report of ${name}`, sandbox: "", src: address, loading: "lazy" }),
+    el("iframe", { class: "report", title: `Report of ${name}`, sandbox: "", src: framed(address), loading: "lazy" }),
   ];
 }
 

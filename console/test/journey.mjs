@@ -531,6 +531,12 @@ await check("a report is shown in a frame that may do nothing", async () => {
   assert((await frame.getAttribute("sandbox")) === "" && (await frame.getAttribute("title")).includes("with a report/1"), "the frame has no sandbox or no title");
   await frame.scrollIntoViewIfNeeded();
   await frame.contentFrame().getByRole("heading", { name: "Lift of plays" }).waitFor();
+  const themed = async () => (await frame.getAttribute("src")).endsWith(`#${await more.locator("html").getAttribute("data-theme")}`);
+  assert(await themed(), "the report has another theme than the page");
+  await more.getByRole("button", { name: /theme/i }).first().click();
+  assert(await themed(), "the report keeps the theme that the page had");
+  await frame.scrollIntoViewIfNeeded();
+  await frame.contentFrame().getByRole("heading", { name: "Lift of plays" }).waitFor();
   assert((await more.getByRole("link", { name: "Open it in a tab of its own" }).getAttribute("href")) === "/v1/experiments/with%20a%20report%2F1/report", "the link to the report");
   await axe(more, "a report in its frame");
   await more.context().close();

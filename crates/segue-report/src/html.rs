@@ -20,7 +20,7 @@ pub(crate) fn page(report: &Report) -> Result<String, ReportError> {
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title} · Segue</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n<h1>{title}</h1>\n"
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<i id=\"light\"></i><i id=\"dark\"></i>\n<main>\n<header>\n<h1>{title}</h1>\n"
     );
     provenance(&mut out, &report.provenance);
     out.push_str("</header>\n");
