@@ -11,13 +11,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ModelError;
 use crate::retrieval::Targets;
+use crate::sequence::event_features::EventFeatureSettings;
 use crate::sequence::item_features::ItemFeatureSettings;
 use crate::sequence::layer::LayerConfig;
 use crate::sequence::network::{Network, NetworkConfig};
 use crate::sequence::settings::{Loss, Negatives, Objective, Positions, Training};
 use crate::sequence::trained::{Architecture, Trained};
+use crate::{FitInput, ModelError};
 
 /// Settings of [`Gru4Rec`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct Gru4RecConfig {
     pub max_history: usize,
     /// Whether the action of each event (streamed, skipped, …) is an input, where the data has it.
     pub actions: bool,
+    /// Side features of events that are summed into the input, where the data has dates.
+    #[serde(skip_serializing_if = "EventFeatureSettings::are_off")]
+    pub event_features: EventFeatureSettings,
     /// Features of items that are summed into their vectors, where the data has them.
     #[serde(skip_serializing_if = "ItemFeatureSettings::are_off")]
     pub item_features: ItemFeatureSettings,
@@ -53,6 +57,7 @@ impl Default for Gru4RecConfig {
             n_blocks: 1,
             max_history: 200,
             actions: true,
+            event_features: EventFeatureSettings::default(),
             item_features: ItemFeatureSettings::default(),
             dropout: 0.2,
             targets: Targets::Wanted,
@@ -76,6 +81,10 @@ max_history = [50, 100, 200]
 dropout = { low = 0.0, high = 0.6 }
 "#;
 
+    fn for_data(self, input: &FitInput<'_>) -> Self {
+        Self { event_features: self.event_features.for_data(input), ..self }
+    }
+
     fn plan(&self) -> Result<(Network, Objective), ModelError> {
         let network = NetworkConfig {
             d: self.d,
@@ -85,6 +94,7 @@ dropout = { low = 0.0, high = 0.6 }
             max_history: self.max_history,
             positions: Positions::None,
             actions: self.actions,
+            event_features: self.event_features,
             dropout: self.dropout,
         };
         network.check(Self::KIND)?;

@@ -11,6 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::retrieval::Targets;
+use crate::sequence::event_features::EventFeatureSettings;
 use crate::sequence::item_features::ItemFeatureSettings;
 use crate::sequence::layer::LayerConfig;
 use crate::sequence::network::{Network, NetworkConfig};
@@ -37,6 +38,9 @@ pub struct HstuConfig {
     pub time_bias: bool,
     /// Whether the action of each event (streamed, skipped, …) is an input, where the data has it.
     pub actions: bool,
+    /// Side features of events that are summed into the input, where the data has dates.
+    #[serde(skip_serializing_if = "EventFeatureSettings::are_off")]
+    pub event_features: EventFeatureSettings,
     /// Features of items that are summed into their vectors, where the data has them.
     #[serde(skip_serializing_if = "ItemFeatureSettings::are_off")]
     pub item_features: ItemFeatureSettings,
@@ -62,6 +66,7 @@ impl Default for HstuConfig {
             positions: Positions::Learned,
             time_bias: true,
             actions: true,
+            event_features: EventFeatureSettings::default(),
             item_features: ItemFeatureSettings::default(),
             dropout: 0.2,
             targets: Targets::Wanted,
@@ -92,7 +97,7 @@ positions = ["learned", "none"]
         if self.time_bias && !time_bias {
             tracing::info!(model = Self::KIND, "the plays have no dates: no time bias");
         }
-        Self { time_bias, ..self }
+        Self { time_bias, event_features: self.event_features.for_data(input), ..self }
     }
 
     fn plan(&self) -> Result<(Network, Objective), ModelError> {
@@ -104,6 +109,7 @@ positions = ["learned", "none"]
             max_history: self.max_history,
             positions: self.positions,
             actions: self.actions,
+            event_features: self.event_features,
             dropout: self.dropout,
         };
         network.check(Self::KIND)?;

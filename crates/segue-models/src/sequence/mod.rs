@@ -6,6 +6,7 @@
 //! network), [`trained`] (any of them as a registered [`Recommender`](crate::Recommender)).
 
 pub mod esasrec;
+pub mod event_features;
 pub mod gru4rec;
 pub mod hstu;
 pub mod item_features;
@@ -21,6 +22,7 @@ pub mod validation;
 pub mod windows;
 
 pub use esasrec::ESasRec;
+pub use event_features::EventFeatureSettings;
 pub use gru4rec::Gru4Rec;
 pub use hstu::Hstu;
 pub use item_features::ItemFeatureSettings;

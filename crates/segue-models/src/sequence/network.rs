@@ -1,7 +1,7 @@
 //! The encoder: item vectors and positions in, one hidden vector per event out.
 //!
 //! ```text
-//! x₀ = dropout(s · table[item] + position + action)
+//! x₀ = dropout(s · table[item] + position + action + hour + gap)
 //! xₗ = layerₗ(xₗ₋₁)                                   (segue_nn: Block, HstuBlock, Gru)
 //! hidden = norm(x_L);   score of item j = hidden · table[j]
 //! ```
@@ -11,6 +11,7 @@
 use segue_nn::{Dropout, Embedding, Init, Layout, Norm, NormKind, Param, Pass, Rope, Times, simd};
 
 use crate::ModelError;
+use crate::sequence::event_features::{EventFeatureSettings, EventTables};
 use crate::sequence::layer::{Around, Layer, LayerConfig};
 use crate::sequence::settings::Positions;
 
@@ -38,6 +39,8 @@ pub struct NetworkConfig {
     pub positions: Positions,
     /// Whether the action of each event (streamed, skipped, …) is an input.
     pub actions: bool,
+    /// Side features of events that are inputs.
+    pub event_features: EventFeatureSettings,
     /// Dropout of the input and of what each part of a layer adds.
     pub dropout: f32,
 }
@@ -99,6 +102,7 @@ pub struct Network {
     pub layout: Layout,
     position: Option<Param>,
     action: Option<Param>,
+    event: EventTables,
     layers: Vec<Layer>,
     norm: Norm,
     rope: Option<Rope>,
@@ -117,11 +121,22 @@ impl Network {
         let position = (config.positions == Positions::Learned)
             .then(|| table(&mut layout, "position", config.max_history));
         let action = config.actions.then(|| table(&mut layout, "action", N_ACTIONS));
+        let event = EventTables::new(&mut layout, config.event_features, d, Init::Normal(TABLE_SD));
         let layers = (0..config.n_blocks as u32).map(|i| Layer::new(&mut layout, i, &config)).collect();
         let norm = Norm::new(&mut layout, "norm", d, NormKind::Layer);
         let rope = (config.positions == Positions::Rotary)
             .then(|| Rope::new(config.max_history, d / config.n_heads, 10_000.0));
-        Self { config, layout, position, action, layers, norm, rope, dropout: Dropout::new(config.dropout) }
+        Self {
+            config,
+            layout,
+            position,
+            action,
+            event,
+            layers,
+            norm,
+            rope,
+            dropout: Dropout::new(config.dropout),
+        }
     }
 
     /// A new item table of `n_items` rows.
@@ -236,6 +251,9 @@ impl Network {
                 simd::add(&vectors[code * d..(code + 1) * d], x);
             }
         }
+        if let Some(times) = events.times {
+            self.event.forward(pass.params, times, x);
+        }
     }
 
     fn places_backward(&self, pass: &Pass<'_>, events: Events<'_>, dx: &[f32], grads: &mut [f32]) {
@@ -256,6 +274,9 @@ impl Network {
                 let code = action_code(events, token);
                 simd::add(dx, &mut grads[code * d..(code + 1) * d]);
             }
+        }
+        if let Some(times) = events.times {
+            self.event.backward(times, dx, grads);
         }
     }
 }

@@ -7,13 +7,14 @@
 use segue_nn::Activation;
 use serde::{Deserialize, Serialize};
 
-use crate::ModelError;
 use crate::retrieval::Targets;
+use crate::sequence::event_features::EventFeatureSettings;
 use crate::sequence::item_features::ItemFeatureSettings;
 use crate::sequence::layer::LayerConfig;
 use crate::sequence::network::{Network, NetworkConfig};
 use crate::sequence::settings::{Loss, Negatives, Objective, Positions, Training};
 use crate::sequence::trained::{Architecture, Trained};
+use crate::{FitInput, ModelError};
 
 /// Settings of [`SasRec`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct SasRecConfig {
     pub positions: Positions,
     /// Whether the action of each event (streamed, skipped, …) is an input, where the data has it.
     pub actions: bool,
+    /// Side features of events that are summed into the input, where the data has dates.
+    #[serde(skip_serializing_if = "EventFeatureSettings::are_off")]
+    pub event_features: EventFeatureSettings,
     /// Features of items that are summed into their vectors, where the data has them.
     #[serde(skip_serializing_if = "ItemFeatureSettings::are_off")]
     pub item_features: ItemFeatureSettings,
@@ -60,6 +64,7 @@ impl Default for SasRecConfig {
             max_history: 200,
             positions: Positions::Learned,
             actions: true,
+            event_features: EventFeatureSettings::default(),
             item_features: ItemFeatureSettings::default(),
             dropout: 0.2,
             attention_dropout: 0.0,
@@ -86,6 +91,7 @@ impl SasRecConfig {
             max_history: self.max_history,
             positions: self.positions,
             actions: self.actions,
+            event_features: self.event_features,
             dropout: self.dropout,
         }
     }
@@ -104,6 +110,10 @@ max_history = [50, 100, 200]
 dropout = { low = 0.1, high = 0.6 }
 positions = ["learned", "rotary"]
 "#;
+
+    fn for_data(self, input: &FitInput<'_>) -> Self {
+        Self { event_features: self.event_features.for_data(input), ..self }
+    }
 
     fn plan(&self) -> Result<(Network, Objective), ModelError> {
         let network = self.network();
