@@ -98,7 +98,7 @@ fn popularity_of(snapshot: Option<&Snapshot>, now: TimestampMs, half_life_days: 
         for market in snapshot.markets() {
             for day in snapshot.market_days(market, segue_types::Day(i32::MAX)) {
                 let noon = day.day.start().plus_ms(DAY_MS / 2);
-                for (&row, &plays) in day.item.iter().zip(day.plays) {
+                for (&row, &plays) in day.item.iter().zip(&day.plays) {
                     popularity.add(Some(market), snapshot.item_key(row), noon, plays);
                 }
             }

@@ -141,15 +141,11 @@ impl Live {
     pub fn fill_directory(&self) -> Result<(), EngineError> {
         let mut rows: HashMap<UserKey, UserSummary> = HashMap::new();
         if let Some(snapshot) = self.snapshot.load().as_deref() {
-            let plays = snapshot.sequences();
             for row in 0..snapshot.n_users() {
                 let user = &snapshot.users()[row as usize];
                 let mut line = summary(&user.user_id, Some(user.clone()));
-                if (row as usize) < plays.n_users() {
-                    let played = plays.user(row as usize);
-                    line.n_plays = played.item.len() as u64;
-                    line.last_played_at = played.occurred_at.iter().max().map(|&at| TimestampMs(at));
-                }
+                line.n_plays = snapshot.n_plays(row) as u64;
+                line.last_played_at = snapshot.last_played_at(row);
                 rows.insert(snapshot.user_key(row), line);
             }
         }

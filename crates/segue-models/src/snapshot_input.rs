@@ -53,7 +53,7 @@ impl SnapshotInput {
         };
         for (row, name) in (0..).zip(snapshot.markets()) {
             for part in snapshot.market_days(name, Day(i32::MAX)) {
-                out.item.extend_from_slice(part.item);
+                out.item.extend_from_slice(&part.item);
                 out.n_plays.extend(part.plays.iter().map(|&n| u64::from(n)));
                 out.day.resize(out.item.len(), part.day);
                 out.market.resize(out.item.len(), row);

@@ -1,7 +1,6 @@
 //! Co-listens: which items are played near each other within a session.
 
 use rayon::prelude::*;
-use segue_types::TimestampMs;
 
 use crate::sequences::Sequences;
 use crate::snapshot::column::Column;
@@ -120,18 +119,18 @@ fn top_within(plays: Sequences<'_>, earlier: Option<&Earlier<'_>>, plays_per_pas
 fn counted(plays: Sequences<'_>, earlier: Option<&Earlier<'_>>) -> Vec<bool> {
     let Some(earlier) = earlier else { return vec![true; plays.n_items as usize] };
     let mut counted: Vec<bool> = earlier.item_before.iter().map(|&row| row == NO_ROW).collect();
-    let mut mark = |plays: Sequences<'_>, row_of: &dyn Fn(u32) -> u32| {
-        for s in plays.iter() {
-            let n_final = s.known_at.partition_point(|&at| TimestampMs(at).day() <= earlier.through);
-            if n_final < s.len() {
+    let mut mark = |plays: Sequences<'_>, n_open: &[u32], row_of: &dyn Fn(u32) -> u32| {
+        for (s, &n_open) in plays.iter().zip(n_open) {
+            if n_open > 0 {
+                let n_final = s.len() - n_open as usize;
                 for &item in &s.item[n_final.saturating_sub(CO_LISTEN_WINDOW)..] {
                     counted[row_of(item) as usize] = true;
                 }
             }
         }
     };
-    mark(plays, &|item| item);
-    mark(earlier.plays, &|item| earlier.item_of[item as usize]);
+    mark(plays, earlier.n_open, &|item| item);
+    mark(earlier.plays, &earlier.n_open_before, &|item| earlier.item_of[item as usize]);
     counted
 }
 

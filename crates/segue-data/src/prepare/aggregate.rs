@@ -3,61 +3,66 @@
 use std::path::Path;
 
 use super::resolve::Resolved;
-use super::write::{self, Files, InteractionFiles, StatFiles, map};
+use super::write::{self, Files, PlayTables, StatFiles};
 use crate::aggregates::co_listens;
 use crate::error::DataError;
 use crate::progress::Progress;
 use crate::sequences::Sequences;
-use crate::snapshot::StatColumns;
-use crate::snapshot::column::Column;
-use crate::snapshot::tables::{self, Earlier};
+use crate::snapshot::column::{Column, ColumnWriter};
+use crate::snapshot::stats::StatBlocks;
+use crate::snapshot::tables::{self, Earlier, Plays};
+use crate::snapshot::{blocks, times};
 
-/// Users whose interactions are held at once.
-const USERS_AT_ONCE: usize = 2_048;
+/// Users whose moments are held at once.
+const USERS_AT_ONCE: usize = 8_192;
 
-/// Writes interactions, item statistics, plays by market and co-listens. Returns the statistics
-/// and the names of the markets with plays.
+/// Writes item statistics, plays by market and co-listens. Returns the statistics and the names of
+/// the markets with plays.
 pub(super) fn write(
     dir: &Path,
+    work: &Path,
     resolved: &Resolved,
+    written: &PlayTables,
     has_listened_ms: bool,
     earlier: Option<&Earlier<'_>>,
     progress: &dyn Progress,
     files: &mut Files,
-) -> Result<(StatColumns, Vec<String>), DataError> {
-    let offsets: Column<u64> = map(dir, "plays/offsets.u64")?;
-    let item: Column<u32> = map(dir, "plays/item.u32")?;
-    let action: Column<u8> = map(dir, "plays/action.u8")?;
-    let occurred_at: Column<i64> = map(dir, "plays/occurred_at.i64")?;
-    let known_at: Column<i64> = map(dir, "plays/known_at.i64")?;
-    let session: Column<u32> = map(dir, "plays/session.u32")?;
-    let listened: Column<u32> = map(dir, "plays/listened_ms.u32")?;
-    let listened: &[u32] = if has_listened_ms { &listened } else { &[] };
-    let plays = Sequences {
-        offsets: &offsets,
-        item: &item,
-        action: &action,
-        occurred_at: &occurred_at,
-        known_at: &known_at,
-        session: &session,
-        n_items: resolved.items.len() as u32,
+) -> Result<(StatBlocks, Vec<String>), DataError> {
+    let known_at = match earlier.is_some_and(|e| e.has_moved_listeners) {
+        true => known_at(dir, work, resolved, written, files)?,
+        false => Column::default(),
     };
-    let mut interactions = InteractionFiles::create(dir)?;
-    for from in (0..plays.n_users()).step_by(USERS_AT_ONCE) {
-        let users = from..(from + USERS_AT_ONCE).min(plays.n_users());
-        for part in tables::interactions(plays, listened, earlier, users) {
-            interactions.push(&part)?;
-        }
-    }
-    interactions.finish(dir, files)?;
-    progress.advance(1);
+    let plays = Plays {
+        new: written.new_plays(),
+        listened_ms: if has_listened_ms { &written.listened_ms } else { &[] },
+        all: Sequences { known_at: &known_at, ..written.all() },
+        item_keys: &resolved.item_keys,
+        markets: &resolved.markets,
+        market_of: &resolved.market_of,
+    };
     let mut stats = StatFiles::create(dir)?;
-    let (names, market_of) = (&resolved.markets, &resolved.market_of);
-    let (summed, markets) = tables::by_item(plays, listened, names, market_of, earlier, Some(&mut stats))?;
-    let stats = stats.finish(dir, summed.offsets, files)?;
-    write::markets(dir, &markets, files)?;
+    let (_, markets) = tables::by_item(plays, earlier, Some(&mut stats))?;
+    let stats = stats.finish(files)?;
+    let markets = write::markets(dir, &markets, files)?.with_plays(&resolved.markets);
     progress.advance(1);
-    write::co_listens(dir, &co_listens::top(plays, earlier), files)?;
+    write::co_listens(dir, &co_listens::top(written.all(), earlier), files)?;
     progress.advance(1);
-    Ok((stats, markets.names))
+    Ok((stats, markets))
+}
+
+/// When all plays became known, as a column in the folder of the run.
+fn known_at(
+    dir: &Path,
+    work: &Path,
+    resolved: &Resolved,
+    written: &PlayTables,
+    files: &Files,
+) -> Result<Column<i64>, DataError> {
+    let blocks = blocks::open(dir, times::TABLE, files.keys())?;
+    let mut out = ColumnWriter::create(&work.join("known-at"))?;
+    for (part, users) in resolved.user_keys.chunks(USERS_AT_ONCE).enumerate() {
+        let offsets = &written.offsets[part * USERS_AT_ONCE..][..users.len() + 1];
+        out.write(&times::gather(&blocks, users, offsets, |play| play.known_at))?;
+    }
+    out.map()
 }

@@ -9,10 +9,15 @@
 //! Tables that look at nothing but plays hold longer: through the last day up to which the log is
 //! still what it was, usually the last day of the snapshot. Sums are taken from them and the new
 //! day's plays added; a listener to whom nothing happened since is copied, training rows included,
-//! without being folded. Files that no later event can change are shared by hard link: events and
-//! states (`snapshot/states.rs`), fingerprints, training rows, and the catalogue where it is the
-//! same. What still grows with the log is a sequential copy of plays and tables, and co-listens:
-//! those of an item played on the new day are counted over all its plays.
+//! without being folded. Files that no later event can change are shared by hard link: moments of
+//! plays, item statistics, plays by market and fingerprints in blocks of days that are over
+//! (`snapshot/blocks.rs`), events and states (`snapshot/states.rs`), training rows, and the
+//! catalogue where it is the same.
+//!
+//! What still grows with the log: items, actions and sessions of all plays, which models read as
+//! flat columns, are copied one after the other; co-listens of an item played on the new day are
+//! counted over all its plays; plays by market are summed anew where a listener has moved; and the
+//! earlier snapshot is hashed once.
 //!
 //! What cannot be continued is rebuilt: a change in the log up to C, in the facts of an item met
 //! before, in versions or settings, or in what training rows are made from.
@@ -32,36 +37,22 @@ use crate::codec::Put;
 use crate::error::DataError;
 use crate::examples::{Examples, ExamplesFrom};
 use crate::log::PartInfo;
-use crate::snapshot::by_user::{ByUser, ByUserPart, ByUserWriter, Cursor};
+use crate::snapshot::by_key::{ByKey, ByKeyPart, ByKeyWriter, Cursor};
 use crate::snapshot::column::Column;
 use crate::snapshot::states::{self, Kept, StateCursor};
 use crate::snapshot::tables::{Earlier, NO_ROW};
-use crate::snapshot::{Snapshot, example_files};
+use crate::snapshot::times::{self, PlayTimes};
+use crate::snapshot::{Snapshot, blocks, example_files, markets, stats};
 
 /// Days between the checkpoint and the last day of the log.
 pub(crate) const OPEN_DAYS: i32 = 2;
 
-/// Days whose fingerprints of accepted events share a file.
-const BLOCK_DAYS: i32 = 16;
+/// Fingerprints of accepted events, in names of files.
+const SEEN: &str = "checkpoint/seen";
 
-/// The block of days that a day belongs to.
-pub(crate) fn block_of(day: Day) -> i32 {
-    day.0.div_euclid(BLOCK_DAYS)
-}
-
-/// Whether all days of a block are closed.
-fn is_block_over(block: i32, closed: Day) -> bool {
-    block < block_of(Day(closed.0.saturating_add(1)))
-}
-
-/// File of a block, within the folder.
-fn block_name(block: i32) -> String {
-    format!("checkpoint/seen-{block}.bin")
-}
-
-/// The block of a [`block_name`].
-fn block_of_name(name: &str) -> Option<i32> {
-    name.strip_prefix("checkpoint/seen-")?.strip_suffix(".bin")?.parse().ok()
+/// Whether all days of a block are final, the last of which is `last`.
+fn is_block_over(block: i32, last: Day) -> bool {
+    blocks::last_day(block) <= last
 }
 
 /// Counts through the checkpoint, and what the run was made with.
@@ -76,6 +67,8 @@ pub(crate) struct Meta {
     pub(crate) rejects: BTreeMap<segue_types::RejectReason, u64>,
     pub(crate) n_feedback: u64,
     pub(crate) n_impressions: u64,
+    /// What is known of the plays.
+    pub(crate) plays: PlayRange,
     /// Hash of the parts up to each later day that the run read.
     pub(crate) open_xxh3: BTreeMap<Day, String>,
     /// Rows of log up to C by table.
@@ -87,6 +80,37 @@ pub(crate) struct Meta {
     pub(crate) versions: BTreeMap<String, u16>,
 }
 
+/// What the manifest says of all plays, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct PlayRange {
+    /// First and last moment a play began, UTC milliseconds.
+    pub(crate) occurred_at: Option<(i64, i64)>,
+    /// First and last moment a play became known, UTC milliseconds.
+    pub(crate) known_at: Option<(i64, i64)>,
+    /// Whether any play says how long it was heard.
+    pub(crate) has_listened_ms: bool,
+}
+
+impl PlayRange {
+    /// Takes in a play.
+    pub(crate) fn add(&mut self, play: &PlayTimes) {
+        let at = |at: i64| Some((at, at));
+        let has_listened_ms = play.listened_ms != u32::MAX;
+        self.merge(&Self { occurred_at: at(play.occurred_at), known_at: at(play.known_at), has_listened_ms });
+    }
+
+    /// Takes in other plays.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        let wider = |a: Option<(i64, i64)>, b: Option<(i64, i64)>| match (a, b) {
+            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+            (a, b) => a.or(b),
+        };
+        self.occurred_at = wider(self.occurred_at, other.occurred_at);
+        self.known_at = wider(self.known_at, other.known_at);
+        self.has_listened_ms |= other.has_listened_ms;
+    }
+}
+
 /// An earlier snapshot and its checkpoint.
 #[derive(Debug)]
 pub(crate) struct Base {
@@ -96,7 +120,7 @@ pub(crate) struct Base {
     /// Tables hold through it; states and training rows only through C.
     pub(crate) same_through: Day,
     /// Fingerprints of the events accepted through the checkpoint, by block of days.
-    seen: BTreeMap<i32, ByUser>,
+    seen: BTreeMap<i32, ByKey>,
     facts: Column<u64>,
 }
 
@@ -111,6 +135,8 @@ pub(crate) struct BaseUser<'a> {
     pub(crate) seen: Vec<&'a [u8]>,
     /// Those of them in blocks that are not over.
     pub(crate) open_seen: Vec<(i32, &'a [u8])>,
+    /// Moments of plays in blocks that this run writes or that reach beyond the checkpoint.
+    pub(crate) times: Vec<(i32, &'a [u8])>,
 }
 
 /// Training rows of listeners to whom nothing happened since.
@@ -188,10 +214,8 @@ impl Base {
         }
         let is_same = |day: &&Day| meta.open_xxh3.get(*day) == Some(&parts_hash(parts, **day));
         let same_through = meta.open_xxh3.keys().take_while(is_same).last().copied().unwrap_or(meta.day);
-        let blocks = snapshot.manifest().files.keys().filter_map(|name| Some((block_of_name(name)?, name)));
-        let seen = blocks.map(|(block, name)| Some((block, ByUser::open(&dir.join(name)).ok()?)));
         let base = Self {
-            seen: seen.collect::<Option<_>>()?,
+            seen: blocks::open(dir, SEEN, snapshot.manifest().files.keys()).ok()?,
             facts: map(dir, "checkpoint/facts.u64").ok()?,
             snapshot,
             meta,
@@ -231,10 +255,17 @@ impl Base {
     }
 
     /// Whether nothing is added to a file of the base: it holds for this run, too.
-    pub(crate) fn keeps(&self, name: &str, closed: Day) -> bool {
+    pub(crate) fn keeps(&self, name: &str, closed: Day, has_moved_listeners: bool) -> bool {
         let before = self.meta.day;
-        if let Some(block) = block_of_name(name) {
+        if let Some(block) = blocks::block_of_name(SEEN, name) {
             return is_block_over(block, before);
+        }
+        let days = [times::TABLE, stats::TABLE];
+        if let Some(block) = days.iter().find_map(|table| blocks::block_of_name(table, name)) {
+            return is_block_over(block, self.same_through);
+        }
+        if let Some(block) = blocks::block_of_name(markets::TABLE, name) {
+            return !has_moved_listeners && is_block_over(block, self.same_through);
         }
         if let Some(day) = states::day_of_name(name) {
             return day <= self.same_through && day >= states::first_kept_day(closed);
@@ -254,19 +285,33 @@ impl Base {
             .all(|(key, known)| resolved.item_keys.binary_search(key).is_ok_and(|row| facts[row] == *known))
     }
 
+    /// Whether moments of plays known on a day of this block are in a file that is kept.
+    pub(crate) fn keeps_times(&self, block: i32) -> bool {
+        is_block_over(block, self.same_through)
+    }
+
     /// Reads listeners of a bucket in ascending order of keys, from `first` on.
     pub(crate) fn from(&self, bucket: u32, first: UserKey) -> BaseCursor<'_> {
+        let of = |(&block, file)| (block, ByKey::from(file, first.0));
+        let open = blocks::block_of(Day(self.meta.day.0.saturating_add(1)));
         BaseCursor {
             base: self,
             states: self.snapshot.states.from(bucket, first, Day(i32::MAX)),
-            seen: self.seen.iter().map(|(&block, file)| (block, file.from(first))).collect(),
+            seen: self.seen.iter().map(of).collect(),
+            times: self.snapshot.plays.times.blocks.range(open..).map(of).collect(),
         }
     }
 
-    /// User rows of this run → rows of the base, [`NO_ROW`] for new listeners.
-    pub(crate) fn user_rows(&self, resolved: &Resolved) -> Vec<u32> {
-        let row = |&key: &u128| self.snapshot.user_row(UserKey(key)).unwrap_or(NO_ROW);
-        resolved.user_keys.iter().map(row).collect()
+    /// Whether a listener it knows has another market by now.
+    pub(crate) fn has_moved_listeners(&self, resolved: &Resolved) -> bool {
+        fn market(user: &User) -> &str {
+            user.market.as_deref().unwrap_or("")
+        }
+        let has_moved = |(&key, user): (&u128, &User)| {
+            let before = self.snapshot.user_row(UserKey(key)).map(|row| &self.snapshot.users()[row as usize]);
+            before.is_some_and(|before| market(before) != market(user))
+        };
+        resolved.user_keys.iter().zip(&resolved.users).any(has_moved)
     }
 
     /// What holds through [`same_through`](Self::same_through), in terms of this run.
@@ -274,28 +319,24 @@ impl Base {
         &'a self,
         resolved: &Resolved,
         item_of: &'a [u32],
-        user_before: &'a [u32],
+        n_open: &'a [u32],
+        has_moved_listeners: bool,
     ) -> Earlier<'a> {
         let s = &self.snapshot;
-        let has_moved = |(user, &row): (&User, &u32)| {
-            row != NO_ROW
-                && s.users()[row as usize].market.as_deref().unwrap_or("")
-                    != user.market.as_deref().unwrap_or("")
-        };
         let mut item_before = vec![NO_ROW; resolved.items.len()];
         for (row, &item) in (0..).zip(item_of) {
             item_before[item as usize] = row;
         }
         Earlier {
-            plays: s.sequences(),
-            interactions: &s.interactions,
+            plays: s.undated_sequences(),
+            n_open_before: s.plays.times.n_after(self.same_through, &s.user_keys),
+            n_open,
             stats: &s.stats,
             markets: &s.markets,
             co_listens: &s.co_listens,
-            has_moved_listeners: resolved.users.iter().zip(user_before).any(has_moved),
+            has_moved_listeners,
             item_of,
             item_before,
-            user_before,
             through: self.same_through,
         }
     }
@@ -313,6 +354,7 @@ pub(crate) struct BaseCursor<'a> {
     base: &'a Base,
     states: StateCursor<'a>,
     seen: Vec<(i32, Cursor<'a>)>,
+    times: Vec<(i32, Cursor<'a>)>,
 }
 
 impl<'a> BaseCursor<'a> {
@@ -321,58 +363,62 @@ impl<'a> BaseCursor<'a> {
         let row = self.base.snapshot.user_row(key)?;
         let (mut seen, mut open_seen) = (Vec::new(), Vec::new());
         for (block, file) in &mut self.seen {
-            let events = file.get(key);
+            let events = file.get(key.0);
             seen.push(events);
             if !is_block_over(*block, self.base.meta.day) {
                 open_seen.push((*block, events));
             }
         }
-        Some(BaseUser { row, kept: self.states.get(key), seen, open_seen })
+        let times = self.times.iter_mut().map(|(block, file)| (*block, file.get(key.0))).collect();
+        Some(BaseUser { row, kept: self.states.get(key), seen, open_seen, times })
     }
 }
 
 /// Receives the buckets' part of the checkpoint in order.
 pub(crate) struct CheckpointFiles {
     dir: PathBuf,
-    seen: BTreeMap<i32, ByUserWriter>,
+    seen: BTreeMap<i32, ByKeyWriter>,
     pub(crate) rejects: Rejects,
     pub(crate) n_feedback: u64,
     pub(crate) n_impressions: u64,
+    pub(crate) plays: PlayRange,
 }
 
 /// One bucket's part of the checkpoint.
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointPart {
     /// Fingerprints of accepted events by block of days.
-    seen: BTreeMap<i32, ByUserPart>,
+    seen: BTreeMap<i32, ByKeyPart>,
     pub(crate) rejects: Rejects,
     pub(crate) n_feedback: u64,
     pub(crate) n_impressions: u64,
+    pub(crate) plays: PlayRange,
 }
 
 impl CheckpointPart {
     pub(crate) fn clear(&mut self) {
-        self.seen.values_mut().for_each(ByUserPart::clear);
+        self.seen.values_mut().for_each(ByKeyPart::clear);
         self.rejects.clear();
         (self.n_feedback, self.n_impressions) = (0, 0);
+        self.plays = PlayRange::default();
     }
 
     /// The fingerprints of a block.
-    pub(crate) fn seen(&mut self, block: i32) -> &mut ByUserPart {
+    pub(crate) fn seen(&mut self, block: i32) -> &mut ByKeyPart {
         self.seen.entry(block).or_default()
     }
 }
 
 /// Appends a bucket's parts to the files they belong to; a file is there once something is in it.
 pub(crate) fn push_parts<K: Ord + Copy>(
-    files: &mut BTreeMap<K, ByUserWriter>,
-    parts: &BTreeMap<K, ByUserPart>,
+    files: &mut BTreeMap<K, ByKeyWriter>,
+    parts: &BTreeMap<K, ByKeyPart>,
     path: impl Fn(K) -> PathBuf,
 ) -> Result<(), DataError> {
     for (&key, part) in parts.iter().filter(|(_, part)| !part.is_empty()) {
         match files.entry(key) {
             Entry::Occupied(mut file) => file.get_mut().push(part)?,
-            Entry::Vacant(none) => none.insert(ByUserWriter::create(&path(key))?).push(part)?,
+            Entry::Vacant(none) => none.insert(ByKeyWriter::create(&path(key))?).push(part)?,
         }
     }
     Ok(())
@@ -387,16 +433,18 @@ impl CheckpointFiles {
             rejects: Rejects::new(),
             n_feedback: 0,
             n_impressions: 0,
+            plays: PlayRange::default(),
         })
     }
 
     pub(crate) fn push(&mut self, part: &CheckpointPart) -> Result<(), DataError> {
-        push_parts(&mut self.seen, &part.seen, |block| self.dir.join(block_name(block)))?;
+        push_parts(&mut self.seen, &part.seen, |block| self.dir.join(blocks::name(SEEN, block)))?;
         for (&reason, n) in &part.rejects {
             *self.rejects.entry(reason).or_default() += n;
         }
         self.n_feedback += part.n_feedback;
         self.n_impressions += part.n_impressions;
+        self.plays.merge(&part.plays);
         Ok(())
     }
 
@@ -404,7 +452,7 @@ impl CheckpointFiles {
         let dir = self.dir.as_path();
         write_column(dir, "checkpoint/facts.u64", facts, files)?;
         for (block, file) in self.seen {
-            files.insert(block_name(block), file.finish()?);
+            files.insert(blocks::name(SEEN, block), file.finish()?);
         }
         let text = serde_json::to_vec_pretty(meta).map_err(|e| DataError::io(dir)(e.into()))?;
         write_column(dir, "checkpoint/meta.json", &text, files)

@@ -8,7 +8,7 @@ use std::hash::BuildHasherDefault;
 
 use segue_types::{Action, Day, EventKey, ItemKey, RejectReason, TimestampMs, UserKey};
 
-use super::base::{Base, BaseCursor, BaseUser, Carried, CheckpointPart, block_of};
+use super::base::{Base, BaseCursor, BaseUser, Carried, CheckpointPart, PlayRange};
 use super::record::{FEEDBACK, IMPRESSION, NONE, PLAY, Record};
 use super::resolve::Resolved;
 use super::scan::{BucketInput, CandidateSeen, Rejects, SlateSeen};
@@ -21,8 +21,9 @@ use crate::folds::interactions::KeyHasher;
 use crate::label::{HORIZON_MS, Shown};
 use crate::labels;
 use crate::log::N_BUCKETS;
-use crate::snapshot::by_user::ByUserPart;
-use crate::snapshot::states;
+use crate::snapshot::by_key::ByKeyPart;
+use crate::snapshot::times::{self, PlayTimes};
+use crate::snapshot::{blocks, states};
 use crate::user_state::UserState;
 
 /// What every bucket needs to know of the run.
@@ -56,6 +57,11 @@ impl BucketPlan<'_> {
         let day = states::class_day(class, self.closed);
         (self.base.is_none() || states::class_day(class, self.base_day) != day).then_some(day)
     }
+
+    /// Whether the base's file of a block of moments is kept.
+    fn keeps_times(&self, block: i32) -> bool {
+        self.base.is_some_and(|base| base.keeps_times(block))
+    }
 }
 
 /// Packed plays of consecutive users.
@@ -63,10 +69,31 @@ impl BucketPlan<'_> {
 pub(crate) struct PackedPlays {
     pub(crate) item: Vec<u32>,
     pub(crate) action: Vec<u8>,
-    pub(crate) occurred_at: Vec<i64>,
-    pub(crate) known_at: Vec<i64>,
     pub(crate) session: Vec<u32>,
+    /// Plays that this run folded: all of them, unless it continues a snapshot.
+    pub(crate) new: NewPlays,
+}
+
+/// Plays to be summed.
+#[derive(Debug, Default)]
+pub(crate) struct NewPlays {
+    /// Item and action, left out where all plays are new.
+    pub(crate) item: Vec<u32>,
+    pub(crate) action: Vec<u8>,
+    pub(crate) known_at: Vec<i64>,
     pub(crate) listened_ms: Vec<u32>,
+}
+
+/// How many plays a listener has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UserPlays {
+    /// User row.
+    pub(crate) user: u32,
+    pub(crate) n_plays: u64,
+    /// Of them new ones, see [`PackedPlays::new`].
+    pub(crate) n_new: u64,
+    /// Of them such as became known after the days that an earlier snapshot is right about.
+    pub(crate) n_open: u32,
 }
 
 /// A training row without its item columns.
@@ -87,13 +114,17 @@ pub(crate) struct ExampleRows {
 #[derive(Debug, Default)]
 pub(crate) struct BucketOutput {
     pub(crate) plays: PackedPlays,
-    /// User row and number of plays, ascending by row.
-    pub(crate) users: Vec<(u32, u64)>,
+    /// Ascending by row.
+    pub(crate) users: Vec<UserPlays>,
+    /// Moments of plays by block of days, where this run writes the block.
+    pub(crate) times: BTreeMap<i32, ByKeyPart>,
+    /// Of plays known after the base's checkpoint.
+    pub(crate) range: PlayRange,
     /// States of the bucket's class, if this run writes that file.
     pub(crate) class: u32,
-    pub(crate) states: ByUserPart,
+    pub(crate) states: ByKeyPart,
     /// Events by day that states do not hold yet.
-    pub(crate) events: BTreeMap<Day, ByUserPart>,
+    pub(crate) events: BTreeMap<Day, ByKeyPart>,
     pub(crate) examples: ExampleRows,
     pub(crate) rejects: Rejects,
     pub(crate) n_feedback: u64,
@@ -116,10 +147,11 @@ impl PackedPlays {
     fn clear(&mut self) {
         self.item.clear();
         self.action.clear();
-        self.occurred_at.clear();
-        self.known_at.clear();
         self.session.clear();
-        self.listened_ms.clear();
+        self.new.item.clear();
+        self.new.action.clear();
+        self.new.known_at.clear();
+        self.new.listened_ms.clear();
     }
 }
 
@@ -148,12 +180,22 @@ impl BucketOutput {
         *closed += u64::from(is_closed);
     }
 
+    /// Takes note of a play known after the base's checkpoint.
+    fn note(&mut self, play: &PlayTimes, closed_until: i64) {
+        self.range.add(play);
+        if play.known_at < closed_until {
+            self.checkpoint.plays.add(play);
+        }
+    }
+
     /// Forgets a bucket and keeps the memory for the next.
     fn clear(&mut self) {
         self.plays.clear();
         self.users.clear();
+        self.times.values_mut().for_each(ByKeyPart::clear);
+        self.range = PlayRange::default();
         self.states.clear();
-        self.events.values_mut().for_each(ByUserPart::clear);
+        self.events.values_mut().for_each(ByKeyPart::clear);
         self.examples.clear();
         self.rejects.clear();
         (self.n_feedback, self.n_impressions) = (0, 0);
@@ -249,6 +291,7 @@ struct Scratch {
     doubled: HashSet<u64, BuildHasherDefault<KeyHasher>>,
     events: Vec<Record>,
     wanted: Vec<Wanted>,
+    times: BlockOfTimes,
     /// Plays that refer to a slate: slate, target, and the event.
     outcomes: Vec<(u64, u32, Enriched)>,
 }
@@ -258,18 +301,62 @@ fn fingerprint(event: u128) -> u64 {
     (event >> 64) as u64 ^ event as u64
 }
 
-/// The plays of the base known before a moment.
-fn plays_before(plan: &BucketPlan<'_>, row: u32, until: i64, out: &mut PackedPlays) {
+/// Takes over the plays of the base known before a moment, which is not before `base_until`.
+fn plays_before(
+    plan: &BucketPlan<'_>,
+    user: UserKey,
+    base: &BaseUser<'_>,
+    until: i64,
+    base_until: i64,
+    closed_until: i64,
+    out: &mut BucketOutput,
+) {
     let Some(snapshot) = plan.base.map(|b| &b.snapshot) else { return };
-    let sequences = snapshot.sequences();
-    let from = sequences.offsets[row as usize] as usize;
-    let plays = sequences.user(row as usize).known_before(until);
-    out.item.extend(plays.item.iter().map(|&row| plan.base_items[row as usize]));
-    out.action.extend_from_slice(plays.action);
-    out.occurred_at.extend_from_slice(plays.occurred_at);
-    out.known_at.extend_from_slice(plays.known_at);
-    out.session.extend_from_slice(plays.session);
-    out.listened_ms.extend_from_slice(&snapshot.listened_ms()[from..from + plays.len()]);
+    let plays = snapshot.undated_sequences().user(base.row as usize);
+    let mut n_plays = plays.len();
+    for &(block, bytes) in &base.times {
+        let before = times::before(block, bytes, until);
+        n_plays -= (bytes.len() - before.len()) / times::BYTES;
+        for play in times::plays(block, before).rev().take_while(|play| play.known_at >= base_until) {
+            out.note(&play, closed_until);
+        }
+        if !plan.keeps_times(block) {
+            out.times.entry(block).or_default().add(user.0, |out| out.extend_from_slice(before));
+        }
+    }
+    let plays = plays.head(n_plays);
+    out.plays.item.extend(plays.item.iter().map(|&row| plan.base_items[row as usize]));
+    out.plays.action.extend_from_slice(plays.action);
+    out.plays.session.extend_from_slice(plays.session);
+}
+
+/// Moments of a listener's plays on their way into blocks of days: plays ascend by the moment they
+/// became known.
+#[derive(Default)]
+struct BlockOfTimes {
+    block: i32,
+    /// The first moment after the block.
+    until: i64,
+    bytes: Vec<u8>,
+}
+
+impl BlockOfTimes {
+    fn add(&mut self, plan: &BucketPlan<'_>, user: UserKey, play: &PlayTimes, out: &mut BucketOutput) {
+        if play.known_at >= self.until || self.bytes.is_empty() {
+            self.end(plan, user, out);
+            self.block = blocks::block_of(TimestampMs(play.known_at).day());
+            self.until = Day(blocks::last_day(self.block).0.saturating_add(1)).start().0;
+        }
+        times::put(self.block, play, &mut self.bytes);
+    }
+
+    /// Gives away what is gathered.
+    fn end(&mut self, plan: &BucketPlan<'_>, user: UserKey, out: &mut BucketOutput) {
+        if !self.bytes.is_empty() && !plan.keeps_times(self.block) {
+            out.times.entry(self.block).or_default().add(user.0, |out| out.extend_from_slice(&self.bytes));
+        }
+        self.bytes.clear();
+    }
 }
 
 /// A listener's state on its way through the events, written when its class's day is over.
@@ -292,7 +379,7 @@ impl Running {
     /// Writes the state unless that is done.
     fn write(&mut self, out: &mut BucketOutput) {
         if self.write_at.take().is_some() && self.is_known {
-            out.states.add(self.user, |bytes| self.state.encode(bytes));
+            out.states.add(self.user.0, |bytes| self.state.encode(bytes));
         }
     }
 }
@@ -315,7 +402,7 @@ fn resume(
         // Only the class may ask for the state, and only through its day.
         let Some(through) = through else { return Ok(None) };
         if !kept.days.iter().any(|(day, _)| *day <= through.min(last_day)) {
-            out.states.add(user, |bytes| bytes.extend_from_slice(kept.state));
+            out.states.add(user.0, |bytes| bytes.extend_from_slice(kept.state));
             return Ok(None);
         }
     }
@@ -349,10 +436,10 @@ fn listener(
 ) -> Result<(), DataError> {
     let resolved = plan.resolved;
     let user_key = resolved.user_key(user);
-    let n_plays_before = out.plays.item.len();
+    let before = (out.plays.item.len(), out.plays.new.known_at.len());
     if let Some(base) = &base {
         for (block, seen) in &base.open_seen {
-            out.checkpoint.seen(*block).add(user_key, |bytes| bytes.extend_from_slice(seen));
+            out.checkpoint.seen(*block).add(user_key.0, |bytes| bytes.extend_from_slice(seen));
         }
     }
     // Where no event came after the base's last day, all but the count of rejects is known.
@@ -361,14 +448,16 @@ fn listener(
     };
     let carried = plan.carried.filter(|c| base.is_some() && !records.is_empty() && is_over(c.until));
     let base_until = Day(plan.base_day.0.saturating_add(1)).start().0;
+    let closed_until = Day(plan.closed.0.saturating_add(1)).start().0;
     if let Some(base) = &base {
-        plays_before(plan, base.row, carried.map_or(base_until, |c| c.until), &mut out.plays);
+        let until = carried.map_or(base_until, |c| c.until);
+        plays_before(plan, user_key, base, until, base_until, closed_until, out);
     }
     let folds_on = carried.is_none() && !records.is_empty();
     let last_day = if carried.is_some() { Day(i32::MAX) } else { plan.base_day };
     let running = resume(plan, user_key, base.as_ref(), folds_on, last_day, out)?;
     if records.is_empty() {
-        finish(user, n_plays_before, out);
+        finish(user, before, 0, out);
         return Ok(());
     }
     scratch.seen.clear();
@@ -385,7 +474,6 @@ fn listener(
         }
         scratch.seen.clear();
     }
-    let closed_until = Day(plan.closed.0.saturating_add(1)).start().0;
 
     // Validate, then deduplicate over the whole history: the first to be known stays.
     for record in records {
@@ -409,20 +497,21 @@ fn listener(
         }
         scratch.events.push(*record);
         if is_frozen {
-            let block = block_of(TimestampMs(record.known_at).day());
+            let block = blocks::block_of(TimestampMs(record.known_at).day());
             let event = fingerprint(record.event).to_le_bytes();
-            out.checkpoint.seen(block).add(user_key, |bytes| bytes.extend_from_slice(&event));
+            out.checkpoint.seen(block).add(user_key.0, |bytes| bytes.extend_from_slice(&event));
         }
     }
     let Some(mut running) = running else {
         carry(user, carried, &scratch.events, closed_until, out);
-        finish(user, n_plays_before, out);
+        finish(user, before, 0, out);
         return Ok(());
     };
     want(plan, &scratch.events, slates, &mut scratch.wanted);
 
     scratch.outcomes.clear();
     let mut next = 0;
+    let mut n_open = 0;
     let kept_from = states::first_kept_day(plan.closed).start().0;
     let first_row = out.examples.group.len();
     for record in &scratch.events {
@@ -445,7 +534,7 @@ fn listener(
             let day = out.events.entry(at.day()).or_default();
             // A feedback's target may become an item later, with other facts; no fold asks for them.
             let facts = if record.kind == FEEDBACK { ItemFacts::default() } else { facts };
-            day.add(user_key, |bytes| states::put_event(record, key, &facts, bytes));
+            day.add(user_key.0, |bytes| states::put_event(record, key, &facts, bytes));
         }
         match record.kind {
             PLAY => {
@@ -455,10 +544,19 @@ fn listener(
                 };
                 out.plays.item.push(record.item);
                 out.plays.action.push(action.code());
-                out.plays.occurred_at.push(record.occurred_at);
-                out.plays.known_at.push(record.known_at);
                 out.plays.session.push(event.session);
-                out.plays.listened_ms.push(record.listened);
+                let new = &mut out.plays.new;
+                if plan.base.is_some() {
+                    new.item.push(record.item);
+                    new.action.push(action.code());
+                }
+                new.known_at.push(record.known_at);
+                new.listened_ms.push(record.listened);
+                n_open += u32::from(at.day() > plan.events_through);
+                let (known_at, occurred_at) = (record.known_at, record.occurred_at);
+                let play = PlayTimes { known_at, occurred_at, listened_ms: record.listened };
+                out.note(&play, closed_until);
+                scratch.times.add(plan, user_key, &play, out);
                 let is_asked = match plan.examples_from {
                     ExamplesFrom::Impressions => record.slate != 0,
                     ExamplesFrom::Plays => true,
@@ -476,7 +574,8 @@ fn listener(
     }
     label(plan, scratch, first_row, &mut out.examples);
     running.write(out);
-    finish(user, n_plays_before, out);
+    scratch.times.end(plan, user_key, out);
+    finish(user, before, n_open, out);
     Ok(())
 }
 
@@ -503,9 +602,11 @@ fn carry(user: u32, carried: Option<&Carried>, events: &[Record], closed_until: 
     }
 }
 
-/// Ends a listener.
-fn finish(user: u32, n_plays_before: usize, out: &mut BucketOutput) {
-    out.users.push((user, (out.plays.item.len() - n_plays_before) as u64));
+/// Ends a listener that began after so many plays, and new plays, of the bucket.
+fn finish(user: u32, before: (usize, usize), n_open: u32, out: &mut BucketOutput) {
+    let n_plays = (out.plays.item.len() - before.0) as u64;
+    let n_new = (out.plays.new.known_at.len() - before.1) as u64;
+    out.users.push(UserPlays { user, n_plays, n_new, n_open });
 }
 
 /// The training rows this listener asks for, ordered by request, group and position.

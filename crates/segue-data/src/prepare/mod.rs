@@ -34,7 +34,7 @@ use rayon::prelude::*;
 use segue_types::{Day, Item, Profile, TimestampMs, User};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use self::base::{Base, CheckpointFiles, Meta, OPEN_DAYS};
+use self::base::{Base, CheckpointFiles, Meta, OPEN_DAYS, PlayRange};
 use self::bucket::BucketPlan;
 use self::resolve::Resolved;
 use self::scan::{Rejects, Scan};
@@ -283,6 +283,7 @@ impl<'a> Run<'a> {
             rejects: BTreeMap::new(),
             n_feedback: 0,
             n_impressions: 0,
+            plays: PlayRange::default(),
             rows: SPREAD.iter().map(|&table| (table.as_str().to_owned(), n_of(table, checkpoint))).collect(),
             examples_from,
             requests_from_slates,
@@ -322,7 +323,7 @@ impl<'a> Run<'a> {
             closed: checkpoint,
         };
         let mut files = Files::new();
-        let mut plays = PlayFiles::create(dir)?;
+        let mut plays = PlayFiles::create(dir, &work.0, base.is_none())?;
         let mut left = CheckpointFiles::create(dir)?;
         let written = (0..states::N_CLASSES).filter(|&c| plan.writes_states(c).is_some());
         let mut state_files = StateFiles::create(dir, written)?;
@@ -337,6 +338,8 @@ impl<'a> Run<'a> {
             }
             (n_feedback, n_impressions) = (b.n_feedback, b.n_impressions);
             (left.n_feedback, left.n_impressions) = (b.n_feedback, b.n_impressions);
+            left.plays = b.plays;
+            plays.range = b.plays;
         }
         self.phase("fold", u64::from(N_BUCKETS), |progress| {
             // Memory of earlier buckets: fresh pages would have to be cleared first.
@@ -373,29 +376,32 @@ impl<'a> Run<'a> {
             Ok(())
         })?;
         let range = plays.range;
-        let has_listened_ms = plays.has_listened_ms;
+        let has_listened_ms = range.has_listened_ms;
+        if base.is_some_and(|base| base.snapshot.manifest().has_listened_ms != has_listened_ms) {
+            return Ok(None);
+        }
         let n_users = resolved.users.len();
-        let n_plays = plays.finish(dir, n_users, &mut files)?;
+        let plays = plays.finish(&resolved, &mut files)?;
+        let n_plays = plays.all().n_plays() as u64;
         let meta = Meta {
             rejects: left.rejects.clone(),
             n_feedback: left.n_feedback,
             n_impressions: left.n_impressions,
+            plays: left.plays,
             ..meta
         };
         left.finish(&meta, &facts, &mut files)?;
         state_files.finish(&mut files)?;
+        let has_moved = base.is_some_and(|base| base.has_moved_listeners(&resolved));
         if let Some(base) = base {
-            let kept = |name: &str| base.keeps(name, checkpoint);
+            let kept = |name: &str| base.keeps(name, checkpoint, has_moved);
             keep_files(home, base, dir, kept, &mut files)?;
         }
 
-        let earlier = base.map(|b| b.user_rows(&resolved));
-        let earlier = base.zip(earlier.as_deref()).and_then(|(base, users)| {
-            let is_same = base.snapshot.manifest().has_listened_ms == has_listened_ms;
-            is_same.then(|| base.tables(&resolved, &base_items, users))
-        });
-        let (stats, markets) = self.phase("aggregate", 3, |p| {
-            aggregate::write(dir, &resolved, has_listened_ms, earlier.as_ref(), p, &mut files)
+        let earlier = base.map(|base| base.tables(&resolved, &base_items, &plays.n_open, has_moved));
+        let (stats, markets) = self.phase("aggregate", 2, |p| {
+            let earlier = earlier.as_ref();
+            aggregate::write(dir, &work.0, &resolved, &plays, has_listened_ms, earlier, p, &mut files)
         })?;
         let n_examples = self.phase("write", 1, |_| {
             let n = examples.finish(dir, &resolved, &stats, &schema, &mut files)?;
@@ -430,6 +436,7 @@ impl<'a> Run<'a> {
             ("profiles".to_owned(), profiles.len() as u64),
             ("users".to_owned(), n_users as u64),
         ]);
+        let moments = |(from, to)| (TimestampMs(from), TimestampMs(to));
         let mut manifest = Manifest {
             format: FORMAT,
             snapshot_id: String::new(),
@@ -438,8 +445,8 @@ impl<'a> Run<'a> {
             n_users: n_users as u64,
             rows: rows.clone(),
             rejects: names(&rejects),
-            time_range: range.map(|[a, b, _, _]| (TimestampMs(a), TimestampMs(b))),
-            known_range: range.map(|[_, _, c, d]| (TimestampMs(c), TimestampMs(d))),
+            time_range: range.occurred_at.map(moments),
+            known_range: range.known_at.map(moments),
             has_listened_ms,
             examples_from: if n_examples == 0 { ExamplesFrom::Nothing } else { examples_from },
             example_sample_bits: sample_bits,

@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::base::push_parts;
+use super::base::{PlayRange, push_parts};
 use super::bucket::{BucketOutput, ExampleRows};
 use super::resolve::Resolved;
 use crate::codec::{Put, Take};
 use crate::error::DataError;
 use crate::examples::Examples;
 use crate::features::{FeatureSchema, aggregates_day};
-use crate::snapshot::by_user::ByUserWriter;
+use crate::sequences::Sequences;
+use crate::snapshot::by_key::{ByKeyPart, ByKeyWriter};
 use crate::snapshot::column::{Column, ColumnWriter, FileEntry, Pod};
-use crate::snapshot::states;
-use crate::snapshot::tables::{Interactions, StatSink};
-use crate::snapshot::{CoListenColumns, MarketColumns, StatColumns, example_files};
+use crate::snapshot::markets::{self, MarketBlocks};
+use crate::snapshot::stats::{self, StatBlocks};
+use crate::snapshot::tables::StatSink;
+use crate::snapshot::{CoListenColumns, blocks, example_files, states, times};
 use segue_types::{Day, TimestampMs};
 
 /// Files written so far, by path within the folder.
@@ -51,32 +53,96 @@ pub(crate) fn write_column<T: Pod>(
 
 /// Receives the buckets in order and writes plays as they come.
 pub(crate) struct PlayFiles {
+    dir: PathBuf,
     item: ColumnWriter<u32>,
     action: ColumnWriter<u8>,
-    occurred_at: ColumnWriter<i64>,
-    known_at: ColumnWriter<i64>,
     session: ColumnWriter<u32>,
-    listened_ms: ColumnWriter<u32>,
+    times: BTreeMap<i32, ByKeyWriter>,
     /// `[n_users + 1]`, filled up to the last user seen.
     offsets: Vec<u64>,
-    /// First and last start, first and last moment known, of plays.
-    pub(crate) range: Option<[i64; 4]>,
-    pub(crate) has_listened_ms: bool,
+    new: NewFiles,
+    /// Of plays known after the base's checkpoint.
+    pub(crate) range: PlayRange,
+}
+
+/// What sums need of new plays and the snapshot does not keep, in the folder of the run.
+struct NewFiles {
+    /// Not where all plays are new.
+    item_and_action: Option<(ColumnWriter<u32>, ColumnWriter<u8>)>,
+    known_at: ColumnWriter<i64>,
+    listened_ms: ColumnWriter<u32>,
+    /// `[n_users + 1]`, as above.
+    offsets: Vec<u64>,
+    /// `[n_users]` plays known after the days that the base is right about.
+    n_open: Vec<u32>,
+}
+
+/// The plays of the snapshot, and those that are new, as they were written.
+pub(crate) struct PlayTables {
+    pub(crate) offsets: Vec<u64>,
+    pub(crate) item: Column<u32>,
+    pub(crate) action: Column<u8>,
+    pub(crate) session: Column<u32>,
+    pub(crate) n_open: Vec<u32>,
+    pub(crate) listened_ms: Column<u32>,
+    known_at: Column<i64>,
+    new_offsets: Vec<u64>,
+    /// Not where all plays are new.
+    new_item_and_action: Option<(Column<u32>, Column<u8>)>,
+    n_items: u32,
+}
+
+impl PlayTables {
+    /// All plays, without moments.
+    pub(crate) fn all(&self) -> Sequences<'_> {
+        Sequences {
+            offsets: &self.offsets,
+            item: &self.item,
+            action: &self.action,
+            occurred_at: &[],
+            known_at: &[],
+            session: &self.session,
+            n_items: self.n_items,
+        }
+    }
+
+    /// New plays and when they became known.
+    pub(crate) fn new_plays(&self) -> Sequences<'_> {
+        let (item, action): (&[u32], &[u8]) = match &self.new_item_and_action {
+            Some((item, action)) => (item, action),
+            None => (&self.item, &self.action),
+        };
+        let (offsets, known_at) = (&self.new_offsets[..], &self.known_at[..]);
+        Sequences { offsets, item, action, known_at, session: &[], ..self.all() }
+    }
 }
 
 impl PlayFiles {
-    pub(crate) fn create(dir: &Path) -> Result<Self, DataError> {
+    /// `work` is the folder of the run; `are_all_new` unless an earlier snapshot is continued.
+    pub(crate) fn create(dir: &Path, work: &Path, are_all_new: bool) -> Result<Self, DataError> {
         folder(&dir.join("plays"))?;
+        let item_and_action = match are_all_new {
+            true => None,
+            false => Some((
+                ColumnWriter::create(&work.join("new-item"))?,
+                ColumnWriter::create(&work.join("new-action"))?,
+            )),
+        };
         Ok(Self {
+            dir: dir.to_path_buf(),
             item: ColumnWriter::create(&dir.join("plays/item.u32"))?,
             action: ColumnWriter::create(&dir.join("plays/action.u8"))?,
-            occurred_at: ColumnWriter::create(&dir.join("plays/occurred_at.i64"))?,
-            known_at: ColumnWriter::create(&dir.join("plays/known_at.i64"))?,
             session: ColumnWriter::create(&dir.join("plays/session.u32"))?,
-            listened_ms: ColumnWriter::create(&dir.join("plays/listened_ms.u32"))?,
+            times: BTreeMap::new(),
             offsets: vec![0],
-            range: None,
-            has_listened_ms: false,
+            new: NewFiles {
+                item_and_action,
+                known_at: ColumnWriter::create(&work.join("new-known-at"))?,
+                listened_ms: ColumnWriter::create(&work.join("new-listened"))?,
+                offsets: vec![0],
+                n_open: Vec::new(),
+            },
+            range: PlayRange::default(),
         })
     }
 
@@ -84,43 +150,63 @@ impl PlayFiles {
         let plays = &bucket.plays;
         self.item.write(&plays.item)?;
         self.action.write(&plays.action)?;
-        self.occurred_at.write(&plays.occurred_at)?;
-        self.known_at.write(&plays.known_at)?;
         self.session.write(&plays.session)?;
-        self.listened_ms.write(&plays.listened_ms)?;
-        self.has_listened_ms |= plays.listened_ms.iter().any(|&ms| ms != u32::MAX);
-        for (&occurred, &known) in plays.occurred_at.iter().zip(&plays.known_at) {
-            let [a, b, c, d] = self.range.unwrap_or([occurred, occurred, known, known]);
-            self.range = Some([a.min(occurred), b.max(occurred), c.min(known), d.max(known)]);
+        push_parts(&mut self.times, &bucket.times, |block| self.dir.join(blocks::name(times::TABLE, block)))?;
+        if let Some((item, action)) = &mut self.new.item_and_action {
+            item.write(&plays.new.item)?;
+            action.write(&plays.new.action)?;
         }
-        for &(user, n_plays) in &bucket.users {
-            self.fill(user as usize);
-            self.offsets.push(self.offsets[user as usize] + n_plays);
+        self.new.known_at.write(&plays.new.known_at)?;
+        self.new.listened_ms.write(&plays.new.listened_ms)?;
+        self.range.merge(&bucket.range);
+        for of in &bucket.users {
+            self.fill(of.user as usize);
+            self.offsets.push(self.offsets[of.user as usize] + of.n_plays);
+            self.new.offsets.push(self.new.offsets[of.user as usize] + of.n_new);
+            self.new.n_open.push(of.n_open);
         }
         Ok(())
     }
 
     /// Users up to `user` without plays have empty ranges.
     fn fill(&mut self, user: usize) {
-        let last = self.offsets[self.offsets.len() - 1];
-        self.offsets.resize(user + 1, last);
+        for offsets in [&mut self.offsets, &mut self.new.offsets] {
+            let last = offsets[offsets.len() - 1];
+            offsets.resize(user + 1, last);
+        }
+        self.new.n_open.resize(user, 0);
     }
 
-    pub(crate) fn finish(mut self, dir: &Path, n_users: usize, files: &mut Files) -> Result<u64, DataError> {
-        self.fill(n_users);
-        let n_plays = self.offsets[n_users];
+    pub(crate) fn finish(mut self, resolved: &Resolved, files: &mut Files) -> Result<PlayTables, DataError> {
+        self.fill(resolved.users.len());
+        let dir = self.dir.as_path();
         column(dir, "plays/offsets.u64", &self.offsets, files)?;
         for (name, entry) in [
             ("plays/item.u32", self.item.finish()?),
             ("plays/action.u8", self.action.finish()?),
-            ("plays/occurred_at.i64", self.occurred_at.finish()?),
-            ("plays/known_at.i64", self.known_at.finish()?),
             ("plays/session.u32", self.session.finish()?),
-            ("plays/listened_ms.u32", self.listened_ms.finish()?),
         ] {
             files.insert(name.to_owned(), entry);
         }
-        Ok(n_plays)
+        for (block, file) in self.times {
+            files.insert(blocks::name(times::TABLE, block), file.finish()?);
+        }
+        let new_item_and_action = match self.new.item_and_action {
+            Some((item, action)) => Some((item.map()?, action.map()?)),
+            None => None,
+        };
+        Ok(PlayTables {
+            offsets: self.offsets,
+            item: map(dir, "plays/item.u32")?,
+            action: map(dir, "plays/action.u8")?,
+            session: map(dir, "plays/session.u32")?,
+            n_open: self.new.n_open,
+            listened_ms: self.new.listened_ms.map()?,
+            known_at: self.new.known_at.map()?,
+            new_offsets: self.new.offsets,
+            new_item_and_action,
+            n_items: resolved.items.len() as u32,
+        })
     }
 }
 
@@ -128,15 +214,15 @@ impl PlayFiles {
 pub(crate) struct StateFiles {
     dir: PathBuf,
     /// Classes whose states this run writes.
-    classes: BTreeMap<u32, ByUserWriter>,
-    days: BTreeMap<Day, ByUserWriter>,
+    classes: BTreeMap<u32, ByKeyWriter>,
+    days: BTreeMap<Day, ByKeyWriter>,
 }
 
 impl StateFiles {
     /// `classes` are those that no earlier snapshot has.
     pub(crate) fn create(dir: &Path, classes: impl Iterator<Item = u32>) -> Result<Self, DataError> {
         folder(&dir.join("states"))?;
-        let create = |class| Ok((class, ByUserWriter::create(&dir.join(states::class_name(class)))?));
+        let create = |class| Ok((class, ByKeyWriter::create(&dir.join(states::class_name(class)))?));
         let classes = classes.map(create).collect::<Result<_, DataError>>()?;
         Ok(Self { dir: dir.to_path_buf(), classes, days: BTreeMap::new() })
     }
@@ -159,102 +245,46 @@ impl StateFiles {
     }
 }
 
-/// Receives interactions of consecutive users.
-pub(crate) struct InteractionFiles {
-    offsets: Vec<u64>,
-    item: ColumnWriter<u32>,
-    counts: ColumnWriter<[u32; 4]>,
-    last_played_at: ColumnWriter<i64>,
-}
-
-impl InteractionFiles {
-    pub(crate) fn create(dir: &Path) -> Result<Self, DataError> {
-        folder(&dir.join("interactions"))?;
-        Ok(Self {
-            offsets: vec![0],
-            item: ColumnWriter::create(&dir.join("interactions/item.u32"))?,
-            counts: ColumnWriter::create(&dir.join("interactions/counts.u32x4"))?,
-            last_played_at: ColumnWriter::create(&dir.join("interactions/last_played_at.i64"))?,
-        })
-    }
-
-    pub(crate) fn push(&mut self, t: &Interactions) -> Result<(), DataError> {
-        let base = self.offsets[self.offsets.len() - 1];
-        self.offsets.extend(t.ends.iter().map(|end| base + end));
-        self.item.write(&t.item)?;
-        self.counts.write(&t.counts)?;
-        self.last_played_at.write(&t.last_played_at)
-    }
-
-    pub(crate) fn finish(self, dir: &Path, files: &mut Files) -> Result<(), DataError> {
-        column(dir, "interactions/offsets.u64", &self.offsets, files)?;
-        for (name, entry) in [
-            ("interactions/item.u32", self.item.finish()?),
-            ("interactions/counts.u32x4", self.counts.finish()?),
-            ("interactions/last_played_at.i64", self.last_played_at.finish()?),
-        ] {
-            files.insert(name.to_owned(), entry);
-        }
-        Ok(())
-    }
-}
-
 /// Receives item statistics as they are summed.
 pub(crate) struct StatFiles {
-    day: ColumnWriter<i32>,
-    counts: ColumnWriter<[u32; 6]>,
-    decayed: ColumnWriter<f32>,
+    dir: PathBuf,
+    blocks: BTreeMap<i32, ByKeyWriter>,
 }
 
 impl StatSink for StatFiles {
-    fn push(&mut self, day: &[i32], counts: &[[u32; 6]], decayed: &[f32]) -> Result<(), DataError> {
-        self.day.write(day)?;
-        self.counts.write(counts)?;
-        self.decayed.write(decayed)
+    fn push(&mut self, parts: &BTreeMap<i32, ByKeyPart>) -> Result<(), DataError> {
+        push_parts(&mut self.blocks, parts, |block| self.dir.join(blocks::name(stats::TABLE, block)))
     }
 }
 
 impl StatFiles {
     pub(crate) fn create(dir: &Path) -> Result<Self, DataError> {
         folder(&dir.join("item_stats"))?;
-        Ok(Self {
-            day: ColumnWriter::create(&dir.join("item_stats/day.i32"))?,
-            counts: ColumnWriter::create(&dir.join("item_stats/counts.u32x6"))?,
-            decayed: ColumnWriter::create(&dir.join("item_stats/plays_decayed.f32"))?,
-        })
+        Ok(Self { dir: dir.to_path_buf(), blocks: BTreeMap::new() })
     }
 
-    /// Writes the offsets and maps what was written.
-    pub(crate) fn finish(
-        self,
-        dir: &Path,
-        offsets: Column<u64>,
-        files: &mut Files,
-    ) -> Result<StatColumns, DataError> {
-        column(dir, "item_stats/offsets.u64", &offsets, files)?;
-        for (name, entry) in [
-            ("item_stats/day.i32", self.day.finish()?),
-            ("item_stats/counts.u32x6", self.counts.finish()?),
-            ("item_stats/plays_decayed.f32", self.decayed.finish()?),
-        ] {
-            files.insert(name.to_owned(), entry);
+    /// Maps what was written and what is kept of an earlier snapshot.
+    pub(crate) fn finish(self, files: &mut Files) -> Result<StatBlocks, DataError> {
+        for (block, file) in self.blocks {
+            files.insert(blocks::name(stats::TABLE, block), file.finish()?);
         }
-        Ok(StatColumns {
-            offsets,
-            day: map(dir, "item_stats/day.i32")?,
-            counts: map(dir, "item_stats/counts.u32x6")?,
-            decayed: map(dir, "item_stats/plays_decayed.f32")?,
-        })
+        StatBlocks::open(&self.dir, files.keys())
     }
 }
 
-pub(crate) fn markets(dir: &Path, t: &MarketColumns, files: &mut Files) -> Result<(), DataError> {
+/// Writes blocks of plays by market and maps them with those kept of an earlier snapshot.
+pub(crate) fn markets(
+    dir: &Path,
+    parts: &BTreeMap<i32, ByKeyPart>,
+    files: &mut Files,
+) -> Result<MarketBlocks, DataError> {
     folder(&dir.join("market_plays"))?;
-    column(dir, "market_plays/day_offsets.u64", &t.day_offsets, files)?;
-    column(dir, "market_plays/day.i32", &t.day, files)?;
-    column(dir, "market_plays/item_offsets.u64", &t.item_offsets, files)?;
-    column(dir, "market_plays/item.u32", &t.item, files)?;
-    column(dir, "market_plays/plays.u32", &t.plays, files)
+    let mut blocks = BTreeMap::new();
+    push_parts(&mut blocks, parts, |block| dir.join(blocks::name(markets::TABLE, block)))?;
+    for (block, file) in blocks {
+        files.insert(blocks::name(markets::TABLE, block), file.finish()?);
+    }
+    MarketBlocks::open(dir, files.keys())
 }
 
 pub(crate) fn co_listens(dir: &Path, t: &CoListenColumns, files: &mut Files) -> Result<(), DataError> {
@@ -363,7 +393,7 @@ impl ExampleSpill {
         mut self,
         dir: &Path,
         resolved: &Resolved,
-        stats: &StatColumns,
+        stats: &StatBlocks,
         schema: &FeatureSchema,
         files: &mut Files,
     ) -> Result<u64, DataError> {
@@ -413,10 +443,10 @@ impl ExampleSpill {
     }
 }
 
-fn fill(mut rows: Examples, resolved: &Resolved, stats: &StatColumns, schema: &FeatureSchema) -> Examples {
+fn fill(mut rows: Examples, resolved: &Resolved, stats: &StatBlocks, schema: &FeatureSchema) -> Examples {
     for row in 0..rows.len() {
         let (item, as_of) = (rows.item[row], TimestampMs(rows.requested_at[row]));
-        let known = stats.through(item, aggregates_day(as_of));
+        let known = stats.through(resolved.item_keys[item as usize], aggregates_day(as_of));
         let n = schema.len();
         let values = &mut rows.values[row * n..(row + 1) * n];
         schema.fill_item(known, &resolved.facts(item, as_of), as_of, values);

@@ -104,10 +104,10 @@ impl FileEntry {
     }
 }
 
-/// Writes one column, hashing as it goes.
+/// Writes one column, hashing as it goes. The file is open while something is written to it: a long
+/// log has more files of days than a process may hold open.
 pub(crate) struct ColumnWriter<T> {
     path: PathBuf,
-    file: File,
     buffer: Vec<u8>,
     hash: Xxh3,
     n_bytes: u64,
@@ -116,9 +116,9 @@ pub(crate) struct ColumnWriter<T> {
 
 impl<T: Pod> ColumnWriter<T> {
     pub(crate) fn create(path: &Path) -> Result<Self, DataError> {
+        File::create(path).map_err(DataError::io(path))?;
         Ok(Self {
             path: path.to_path_buf(),
-            file: File::create(path).map_err(DataError::io(path))?,
             buffer: Vec::new(),
             hash: Xxh3::new(),
             n_bytes: 0,
@@ -131,20 +131,32 @@ impl<T: Pod> ColumnWriter<T> {
         self.hash.update(bytes);
         self.n_bytes += bytes.len() as u64;
         if self.buffer.len() + bytes.len() > 1 << 20 {
-            self.file.write_all(&self.buffer).map_err(DataError::io(&self.path))?;
+            let mut file = self.append()?;
+            file.write_all(&self.buffer).map_err(DataError::io(&self.path))?;
             self.buffer.clear();
             if bytes.len() > 1 << 18 {
-                return self.file.write_all(bytes).map_err(DataError::io(&self.path));
+                return file.write_all(bytes).map_err(DataError::io(&self.path));
             }
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
+    fn append(&self) -> Result<File, DataError> {
+        File::options().append(true).open(&self.path).map_err(DataError::io(&self.path))
+    }
+
+    /// Maps the file, which need not outlive the run.
+    pub(crate) fn map(self) -> Result<Column<T>, DataError> {
+        self.append()?.write_all(&self.buffer).map_err(DataError::io(&self.path))?;
+        Column::open(&self.path)
+    }
+
     /// Makes the file durable.
-    pub(crate) fn finish(mut self) -> Result<FileEntry, DataError> {
-        self.file.write_all(&self.buffer).map_err(DataError::io(&self.path))?;
-        self.file.sync_all().map_err(DataError::io(&self.path))?;
+    pub(crate) fn finish(self) -> Result<FileEntry, DataError> {
+        let mut file = self.append()?;
+        file.write_all(&self.buffer).map_err(DataError::io(&self.path))?;
+        file.sync_all().map_err(DataError::io(&self.path))?;
         Ok(FileEntry { n_bytes: self.n_bytes, xxh3: format!("{:032x}", self.hash.digest128()) })
     }
 }

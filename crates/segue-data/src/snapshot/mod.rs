@@ -5,18 +5,26 @@ use std::path::{Path, PathBuf};
 
 use segue_types::{Action, Day, Item, ItemKey, TimestampMs, User, UserKey};
 
-pub(crate) mod by_user;
+pub(crate) mod blocks;
+pub(crate) mod by_key;
 pub(crate) mod column;
 pub(crate) mod example_files;
+mod interactions;
+pub(crate) mod markets;
 mod parts;
 mod read;
 pub(crate) mod states;
+pub(crate) mod stats;
 pub(crate) mod table_file;
 pub(crate) mod tables;
+pub(crate) mod times;
 
 use column::Column;
 pub use column::FileEntry;
+use markets::MarketBlocks;
 use states::States;
+use stats::StatBlocks;
+use times::{PlayTimes, Times};
 
 use crate::aggregates::item_stats::ItemStats;
 use crate::error::DataError;
@@ -69,7 +77,7 @@ pub struct Manifest {
 }
 
 /// Version of the layout this code writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// One undated count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,14 +117,14 @@ pub struct CoListen {
 }
 
 /// Plays of one market on one day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MarketDay<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarketDay {
     /// The day (of `known_at`).
     pub day: Day,
     /// Item rows, ascending.
-    pub item: &'a [u32],
+    pub item: Vec<u32>,
     /// Plays of each.
-    pub plays: &'a [u32],
+    pub plays: Vec<u32>,
 }
 
 /// Prepared data, immutable. Rows of items and users are in ascending order of their keys and
@@ -130,9 +138,8 @@ pub struct Snapshot {
     pub(crate) user_keys: Column<u128>,
     pub(crate) plays: PlayColumns,
     pub(crate) profiles: Vec<ProfileRow>,
-    pub(crate) interactions: InteractionColumns,
-    pub(crate) stats: StatColumns,
-    pub(crate) markets: MarketColumns,
+    pub(crate) stats: StatBlocks,
+    pub(crate) markets: MarketBlocks,
     pub(crate) co_listens: CoListenColumns,
     pub(crate) states: States,
     pub(crate) examples: ExampleStore,
@@ -144,64 +151,8 @@ pub(crate) struct PlayColumns {
     pub(crate) offsets: Column<u64>,
     pub(crate) item: Column<u32>,
     pub(crate) action: Column<u8>,
-    pub(crate) occurred_at: Column<i64>,
-    pub(crate) known_at: Column<i64>,
     pub(crate) session: Column<u32>,
-    pub(crate) listened_ms: Column<u32>,
-}
-
-/// Interactions by user row.
-#[derive(Debug, Default)]
-pub(crate) struct InteractionColumns {
-    pub(crate) offsets: Column<u64>,
-    pub(crate) item: Column<u32>,
-    /// Plays, streams, completions, skips.
-    pub(crate) counts: Column<[u32; 4]>,
-    pub(crate) last_played_at: Column<i64>,
-}
-
-/// Item statistics by item row, then day, cumulative.
-#[derive(Debug, Default)]
-pub(crate) struct StatColumns {
-    pub(crate) offsets: Column<u64>,
-    pub(crate) day: Column<i32>,
-    /// Plays, timed plays, streams, completions, skips, listener days.
-    pub(crate) counts: Column<[u32; 6]>,
-    pub(crate) decayed: Column<f32>,
-}
-
-impl StatColumns {
-    /// See [`Snapshot::item_stats`].
-    pub(crate) fn through(&self, item_row: u32, through: Day) -> Option<ItemStats> {
-        let range = csr(&self.offsets, item_row, &self.day);
-        let n = self.day[range.clone()].partition_point(|&day| day <= through.0);
-        let i = range.start + n.checked_sub(1)?;
-        let [plays, timed_plays, streams, completions, skips, listener_days] = self.counts[i];
-        Some(ItemStats {
-            day: Day(self.day[i]),
-            plays,
-            timed_plays,
-            streams,
-            completions,
-            skips,
-            listener_days,
-            plays_decayed: self.decayed[i],
-        })
-    }
-}
-
-/// Plays by market, then day, then item row.
-#[derive(Debug, Default)]
-pub(crate) struct MarketColumns {
-    /// Names, ascending; the empty name is "unknown".
-    pub(crate) names: Vec<String>,
-    /// `[n_markets + 1]` into `day`.
-    pub(crate) day_offsets: Column<u64>,
-    pub(crate) day: Column<i32>,
-    /// `[n_days + 1]` into `item`.
-    pub(crate) item_offsets: Column<u64>,
-    pub(crate) item: Column<u32>,
-    pub(crate) plays: Column<u32>,
+    pub(crate) times: Times,
 }
 
 /// Co-listens by item row.
@@ -372,24 +323,52 @@ impl Snapshot {
     }
 
     /// Every listener's plays in known-at order.
+    ///
+    /// The first call gathers the moments of all plays in memory, 16 bytes each; everything else is
+    /// read from the files. For one listener there is [`last_played_at`](Self::last_played_at).
     #[must_use]
     pub fn sequences(&self) -> Sequences<'_> {
+        let (users, offsets) = (&self.user_keys, &self.plays.offsets);
+        Sequences {
+            occurred_at: self.plays.times.occurred_at(users, offsets),
+            known_at: self.plays.times.known_at(users, offsets),
+            ..self.undated_sequences()
+        }
+    }
+
+    /// [`sequences`](Self::sequences) without their moments.
+    pub(crate) fn undated_sequences(&self) -> Sequences<'_> {
         Sequences {
             offsets: if self.plays.offsets.is_empty() { &[0] } else { &self.plays.offsets },
             item: &self.plays.item,
             action: &self.plays.action,
-            occurred_at: &self.plays.occurred_at,
-            known_at: &self.plays.known_at,
+            occurred_at: &[],
+            known_at: &[],
             session: &self.plays.session,
             n_items: self.n_items(),
         }
     }
 
-    /// `[n_plays]` beside [`sequences`](Self::sequences): milliseconds heard, `u32::MAX` if
-    /// unknown; empty where no play says.
+    /// Number of plays of a listener.
     #[must_use]
-    pub fn listened_ms(&self) -> &[u32] {
-        &self.plays.listened_ms
+    pub fn n_plays(&self, user_row: u32) -> usize {
+        csr(&self.plays.offsets, user_row, &self.plays.item).len()
+    }
+
+    /// When the latest of a listener's plays began; `None` without dated plays.
+    #[must_use]
+    pub fn last_played_at(&self, user_row: u32) -> Option<TimestampMs> {
+        let times = self.play_times(user_row);
+        times.iter().map(|play| TimestampMs(play.occurred_at)).max()
+    }
+
+    fn play_times(&self, user_row: u32) -> Vec<PlayTimes> {
+        let range = csr(&self.plays.offsets, user_row, &self.plays.item);
+        if range.is_empty() {
+            Vec::new()
+        } else {
+            self.plays.times.of(self.user_keys[user_row as usize], range)
+        }
     }
 
     /// Undated counts, ordered by user row and item row.
@@ -398,45 +377,28 @@ impl Snapshot {
         &self.profiles
     }
 
-    /// What the listener did with each item they played, by item row.
+    /// What the listener did with each item they played, by item row; counted from the plays.
     pub fn interactions(&self, user_row: u32) -> impl Iterator<Item = InteractionRow> + '_ {
-        let t = &self.interactions;
-        csr(&t.offsets, user_row, &t.item).map(|i| {
-            let [n_plays, n_streams, n_completions, n_skips] = t.counts[i];
-            InteractionRow {
-                item: t.item[i],
-                n_plays,
-                n_streams,
-                n_completions,
-                n_skips,
-                last_played_at: t.last_played_at[i],
-            }
-        })
+        let range = csr(&self.plays.offsets, user_row, &self.plays.item);
+        let action = self.plays.action.get(range.clone()).unwrap_or(&[]);
+        interactions::count(&self.plays.item[range], action, &self.play_times(user_row)).into_iter()
     }
 
     /// Sums over all days up to `through`, that day included; `None` if nobody had played it.
     #[must_use]
     pub fn item_stats(&self, item_row: u32, through: Day) -> Option<ItemStats> {
-        self.stats.through(item_row, through)
+        self.stats.through(*self.item_keys.get(item_row as usize)?, through)
     }
 
     /// Names of the markets with plays, ascending; the empty name is "unknown".
     #[must_use]
     pub fn markets(&self) -> &[String] {
-        &self.markets.names
+        &self.manifest.markets
     }
 
     /// Plays of a market by day (of `known_at`), days ascending, up to `through`.
-    pub fn market_days(&self, market: &str, through: Day) -> impl Iterator<Item = MarketDay<'_>> {
-        let t = &self.markets;
-        let range = match t.names.binary_search_by(|name| name.as_str().cmp(market)) {
-            Ok(row) => csr(&t.day_offsets, row as u32, &t.day),
-            Err(_) => 0..0,
-        };
-        range.take_while(move |&i| t.day[i] <= through.0).map(|i| {
-            let items = csr(&t.item_offsets, i as u32, &t.item);
-            MarketDay { day: Day(t.day[i]), item: &t.item[items.clone()], plays: &t.plays[items] }
-        })
+    pub fn market_days(&self, market: &str, through: Day) -> impl Iterator<Item = MarketDay> + '_ {
+        self.markets.days(market, through, &self.item_keys)
     }
 
     /// Items most often played within [`CO_LISTEN_WINDOW`](crate::aggregates::CO_LISTEN_WINDOW)

@@ -2,8 +2,11 @@
 
 use segue_types::{Item, ItemKey, TimestampMs, User, UserKey};
 
+use super::by_key::ByKey;
 use super::column::Column;
+use super::markets::MarketBlocks;
 use super::states::States;
+use super::times::Times;
 use super::{ExampleStore, Manifest, PlayColumns, ProfileRow, Snapshot, SnapshotParts, tables};
 use crate::aggregates::co_listens;
 use crate::error::DataError;
@@ -84,7 +87,18 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
     let market_of: Vec<u32> =
         users.iter().map(|u| market_names.partition_point(|m| *m < market(u)) as u32).collect();
     let from = if examples.is_empty() { ExamplesFrom::Nothing } else { ExamplesFrom::Impressions };
-    let (stats, markets) = tables::by_item(seq.view(), &[], &market_names, &market_of, None, None)?;
+    let item_keys: Vec<u64> = items.iter().map(|i| ItemKey::of(&i.item_id).0).collect();
+    let plays = tables::Plays {
+        new: seq.view(),
+        listened_ms: &[],
+        all: seq.view(),
+        item_keys: &item_keys,
+        markets: &market_names,
+        market_of: &market_of,
+    };
+    let (stats, markets) = tables::by_item(plays, None, None)?;
+    let blocks = markets.iter().map(|(&block, part)| Ok((block, ByKey::of(part)?)));
+    let markets = MarketBlocks { blocks: blocks.collect::<Result<_, DataError>>()? };
     let range = |(&a, &b): (&i64, &i64)| (TimestampMs(a), TimestampMs(b));
     Ok(Snapshot {
         manifest: Manifest {
@@ -94,12 +108,12 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
             time_range: seq.occurred_at.iter().min().zip(seq.occurred_at.iter().max()).map(range),
             known_range: seq.known_at.iter().min().zip(seq.known_at.iter().max()).map(range),
             examples_from: from,
+            markets: markets.with_plays(&market_names),
             ..Manifest::default()
         },
-        item_keys: Column::Owned(items.iter().map(|i| ItemKey::of(&i.item_id).0).collect()),
+        item_keys: Column::Owned(item_keys),
         user_keys: Column::Owned(users.iter().map(|u| UserKey::of(&u.user_id).0).collect()),
         profiles: profile_rows,
-        interactions: tables::all_interactions(seq.view()),
         stats,
         markets,
         co_listens: co_listens::top(seq.view(), None),
@@ -109,10 +123,8 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
             offsets: Column::Owned(seq.offsets),
             item: Column::Owned(seq.item),
             action: Column::Owned(seq.action),
-            occurred_at: Column::Owned(seq.occurred_at),
-            known_at: Column::Owned(seq.known_at),
             session: Column::Owned(seq.session),
-            listened_ms: Column::default(),
+            times: Times::owned(seq.known_at, seq.occurred_at),
         },
         items,
         users,

@@ -6,11 +6,11 @@ use rayon::prelude::*;
 use segue_types::{Item, ItemKey, Profile, User, UserKey};
 
 use super::column::{Column, FileEntry, Pod};
+use super::markets::MarketBlocks;
 use super::states::States;
-use super::{
-    CoListenColumns, ExampleStore, InteractionColumns, Manifest, MarketColumns, PlayColumns, ProfileRow,
-    Snapshot, StatColumns, table_file,
-};
+use super::stats::StatBlocks;
+use super::times::Times;
+use super::{CoListenColumns, ExampleStore, Manifest, PlayColumns, ProfileRow, Snapshot, table_file};
 use crate::error::DataError;
 
 /// Reads files of a snapshot and knows what they have to hold.
@@ -109,40 +109,16 @@ pub(super) fn read(dir: &Path, manifest: Manifest) -> Result<Snapshot, DataError
     }
 
     let (offsets, n) = r.offsets("plays/offsets.u64", n_users)?;
+    let times = Times::open(dir, manifest.files.keys(), &user_keys, &offsets)?;
     let plays = PlayColumns {
         offsets,
         item: r.item_rows("plays/item.u32", n, n_items)?,
         action: r.sized("plays/action.u8", n)?,
-        occurred_at: r.sized("plays/occurred_at.i64", n)?,
-        known_at: r.sized("plays/known_at.i64", n)?,
         session: r.sized("plays/session.u32", n)?,
-        listened_ms: r.sized("plays/listened_ms.u32", n)?,
+        times,
     };
-    let (offsets, n) = r.offsets("interactions/offsets.u64", n_users)?;
-    let interactions = InteractionColumns {
-        offsets,
-        item: r.item_rows("interactions/item.u32", n, n_items)?,
-        counts: r.sized("interactions/counts.u32x4", n)?,
-        last_played_at: r.sized("interactions/last_played_at.i64", n)?,
-    };
-    let (offsets, n) = r.offsets("item_stats/offsets.u64", n_items as usize)?;
-    let stats = StatColumns {
-        offsets,
-        day: r.sized("item_stats/day.i32", n)?,
-        counts: r.sized("item_stats/counts.u32x6", n)?,
-        decayed: r.sized("item_stats/plays_decayed.f32", n)?,
-    };
-    let (day_offsets, n) = r.offsets("market_plays/day_offsets.u64", manifest.markets.len())?;
-    let day = r.sized("market_plays/day.i32", n)?;
-    let (item_offsets, n) = r.offsets("market_plays/item_offsets.u64", n)?;
-    let markets = MarketColumns {
-        names: manifest.markets.clone(),
-        day_offsets,
-        day,
-        item_offsets,
-        item: r.item_rows("market_plays/item.u32", n, n_items)?,
-        plays: r.sized("market_plays/plays.u32", n)?,
-    };
+    let stats = StatBlocks::open(dir, manifest.files.keys())?;
+    let markets = MarketBlocks::open(dir, manifest.files.keys())?;
     let (offsets, n) = r.offsets("co_listens/offsets.u64", n_items as usize)?;
     let co_listens = CoListenColumns {
         offsets,
@@ -171,7 +147,6 @@ pub(super) fn read(dir: &Path, manifest: Manifest) -> Result<Snapshot, DataError
         user_keys,
         plays,
         profiles,
-        interactions,
         stats,
         markets,
         co_listens,

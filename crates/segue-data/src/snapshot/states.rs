@@ -13,7 +13,7 @@ use std::path::Path;
 
 use segue_types::{Day, ItemKey, UserKey};
 
-use super::by_user::{ByUser, Cursor};
+use super::by_key::{ByKey, Cursor};
 use crate::catalogue::ItemFacts;
 use crate::codec::{Put, Take};
 use crate::enrich::Enricher;
@@ -93,8 +93,8 @@ pub(crate) fn fold_events(state: &mut UserState, user: UserKey, bytes: &[u8]) ->
 pub(crate) struct States {
     /// The last day that is closed.
     closed: Day,
-    classes: Vec<ByUser>,
-    days: BTreeMap<Day, ByUser>,
+    classes: Vec<ByKey>,
+    days: BTreeMap<Day, ByKey>,
 }
 
 impl States {
@@ -104,11 +104,11 @@ impl States {
         closed: Day,
         names: impl Iterator<Item = &'a String>,
     ) -> Result<Self, DataError> {
-        let classes = (0..N_CLASSES).map(|class| ByUser::open(&dir.join(class_name(class))));
+        let classes = (0..N_CLASSES).map(|class| ByKey::open(&dir.join(class_name(class))));
         let classes = classes.collect::<Result<_, _>>()?;
         let days = names.filter_map(|name| Some((day_of_name(name)?, dir.join(name))));
         let days =
-            days.map(|(day, path)| Ok((day, ByUser::open(&path)?))).collect::<Result<_, DataError>>()?;
+            days.map(|(day, path)| Ok((day, ByKey::open(&path)?))).collect::<Result<_, DataError>>()?;
         Ok(Self { closed, classes, days })
     }
 
@@ -131,8 +131,8 @@ impl States {
         let after = class_day(class, self.closed);
         let days = self.days.iter().filter(|(day, _)| **day > after && **day <= through);
         StateCursor {
-            class: self.classes.get(class as usize).map(|file| file.from(first)),
-            days: days.map(|(&day, file)| (day, file.from(first))).collect(),
+            class: self.classes.get(class as usize).map(|file| file.from(first.0)),
+            days: days.map(|(&day, file)| (day, file.from(first.0))).collect(),
         }
     }
 }
@@ -148,11 +148,11 @@ impl<'a> StateCursor<'a> {
     /// What is kept of a listener. Keys ascend from call to call.
     pub(crate) fn get(&mut self, user: UserKey) -> Kept<'a> {
         let of_day = |(day, file): &mut (Day, Cursor<'a>)| {
-            let events = file.get(user);
+            let events = file.get(user.0);
             (!events.is_empty()).then_some((*day, events))
         };
         Kept {
-            state: self.class.as_mut().map_or(&[], |file| file.get(user)),
+            state: self.class.as_mut().map_or(&[], |file| file.get(user.0)),
             days: self.days.iter_mut().filter_map(of_day).collect(),
         }
     }

@@ -409,6 +409,54 @@ fn a_snapshot_is_continued_until_something_old_changes() {
     assert!(!again(first.0 + 7, first.0 + 8).incremental);
 }
 
+#[test]
+fn a_listener_who_moves_takes_old_plays_along_and_a_first_length_is_seen_everywhere() {
+    let mut server = server();
+    for n in 0..300_u16 {
+        server.clock += HOUR_MS;
+        // Nobody says how long they listened until day 11.
+        let listened = (n > 270).then_some(50_000);
+        server.step(&format!("u{}", n % 3), &Step::Play((n % 7) as u8, listened, None, 0));
+    }
+    let home = tempfile::tempdir().unwrap();
+    let first = TimestampMs(START).day();
+    let again = |from: i32, to: i32| {
+        write_days(home.path(), &server, false, None, Day(from), Day(to));
+        prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap().incremental
+    };
+    let rebuilt = || {
+        let snapshot = Snapshot::open_current(home.path()).unwrap();
+        let continued = content(home.path(), &snapshot);
+        std::fs::remove_dir_all(home.path().join("snapshots").join(snapshot.id())).unwrap();
+        let full = PrepareConfig { full: true, ..PrepareConfig::default() };
+        let snapshot = run(home.path(), &full);
+        assert!(continued == content(home.path(), &snapshot));
+        snapshot
+    };
+    assert!(!again(i32::MIN, first.0 + 9));
+    let before = rebuilt();
+    let in_market = |s: &Snapshot, market: &str| -> u32 {
+        s.market_days(market, Day(i32::MAX)).map(|day| day.plays.iter().sum::<u32>()).sum()
+    };
+    let row = before.user_row(UserKey::of("u1")).unwrap();
+    let market = before.users()[row as usize].market.clone().unwrap_or_default();
+    let n_there = in_market(&before, &market);
+    let mut writer = LogWriter::new(home.path(), "moved", WriterOptions::default()).unwrap();
+    let moved = User { user_id: "u1".into(), market: Some("NZ".into()), ..User::default() };
+    writer.write(&[User { valid_from: Some(TimestampMs(START)), ..moved }]).unwrap();
+    writer.finish(TimestampMs(NOW.0 + 9_000_000), "moved", false).unwrap();
+    assert!(again(first.0 + 9, first.0 + 10));
+    let after = rebuilt();
+    assert_eq!(in_market(&after, "NZ") as usize, after.n_plays(row));
+    assert!(in_market(&after, &market) < n_there);
+    assert_eq!(after.interactions(row).map(|i| i.n_plays as usize).sum::<usize>(), after.n_plays(row));
+    let last = after.sequences().user(row as usize).occurred_at.iter().max().copied();
+    assert_eq!(after.last_played_at(row).map(|at| at.0), last);
+    // Now lengths are known: what was counted without them is counted anew.
+    assert!(!again(first.0 + 10, first.0 + 12));
+    rebuilt();
+}
+
 /// A few hundred events of twenty listeners over five days.
 fn some_events() -> Vec<Event> {
     let mut events = Vec::new();
@@ -522,6 +570,26 @@ fn a_damaged_snapshot_is_refused_with_what_was_expected() {
         std::fs::write(&path, &whole).unwrap();
     }
     assert!(Snapshot::open(&dir).is_ok());
+}
+
+#[test]
+fn a_snapshot_of_another_format_is_refused_and_built_anew() {
+    let home = tempfile::tempdir().unwrap();
+    write_log(home.path(), &some_events(), &catalogue(), &users(), 1);
+    let snapshot = run(home.path(), &PrepareConfig::default());
+    let format = snapshot.manifest().format;
+    let snapshots = home.path().join("snapshots");
+    std::fs::rename(snapshots.join(snapshot.id()), snapshots.join("old")).unwrap();
+    std::fs::write(snapshots.join("current"), "old").unwrap();
+    let path = snapshots.join("old/manifest.json");
+    let before = std::fs::read_to_string(&path).unwrap();
+    let older = before.replace(&format!("\"format\": {format},"), "\"format\": 2,");
+    assert!(older != before);
+    std::fs::write(&path, older).unwrap();
+    let message = Snapshot::open_current(home.path()).unwrap_err().to_string();
+    assert!(message.contains(&format!("format {format}")) && message.contains("got 2"), "{message}");
+    assert!(!prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap().incremental);
+    assert!(Snapshot::open_current(home.path()).is_ok());
 }
 
 #[test]
