@@ -11,6 +11,7 @@ memory, also the largest part that is not a file's (sampled every 20 ms). Exits 
 
 The increment: the last day with plays and what came late after it are taken out of the log, `prepare`
 runs, the day comes back, `prepare` runs again, and a rebuild of everything has to give the same bytes.
+The same with the day 32 days before it, so that one sees what a day costs after half the history.
 """
 
 import argparse
@@ -198,27 +199,36 @@ def world(binary, home, users, items, days, args):
             ours.append((threads, cpu, full["snapshot_id"]))
     if len({o[2] for o in ours}) != 1:
         sys.exit("snapshots differ between thread counts")
+    read, cpu, _, peak, own = measured([binary, "read", home])
+    what = ["open", "gather moments", "read all plays"]
+    rows_of_read = [["step", "s"], *[[k, f"{s:.2f}"] for k, s in zip(what, read["seconds"])]]
+    rows_of_read += [["CPU-s in all", f"{cpu:.1f}"], ["peak MiB", f"{peak:.0f}"], ["of it not files", f"{own:.0f}"]]
     subprocess.run([binary, "dump", home, home / "dump"], check=True)
 
-    # The last whole day, as an increment.
     shutil.rmtree(snapshots)
+    # A day as an increment: the last whole day, and the day 32 days before it with what was known
+    # then. Both are at the same place in their block of eight days.
     days_of_log = sorted((home / "log" / "plays").iterdir())
     away = home / "away"
     away.mkdir()
-    for day in days_of_log[-2:]:
-        day.rename(away / day.name)
-    prepared("all but a day", binary, home, args.threads[-1], rows)
-    (away / days_of_log[-2].name).rename(days_of_log[-2])
-    report, _ = prepared("a day's increment", binary, home, args.threads[-1], rows)
-    if not report["incremental"]:
-        sys.exit("the increment was a rebuild")
-    shutil.rmtree(snapshots)
-    rebuilt, _ = prepared("rebuild with that day", binary, home, args.threads[-1], rows)
-    if rebuilt["snapshot_id"] != report["snapshot_id"]:
-        sys.exit("the increment is not the rebuild")
-    (away / days_of_log[-1].name).rename(days_of_log[-1])
-    shutil.rmtree(snapshots)
+    last = len(days_of_log) - 2
+    for at in [last, last - 32]:
+        for day in days_of_log[at:]:
+            day.rename(away / day.name)
+        prepared(f"{at} days", binary, home, args.threads[-1], rows)
+        (away / days_of_log[at].name).rename(days_of_log[at])
+        report, _ = prepared(f"day {at + 1} as an increment", binary, home, args.threads[-1], rows)
+        if not report["incremental"]:
+            sys.exit("the increment was a rebuild")
+        shutil.rmtree(snapshots)
+        rebuilt, _ = prepared(f"rebuild with day {at + 1}", binary, home, args.threads[-1], rows)
+        if rebuilt["snapshot_id"] != report["snapshot_id"]:
+            sys.exit("the increment is not the rebuild")
+        for day in days_of_log[at + 1 :]:
+            (away / day.name).rename(day)
+        shutil.rmtree(snapshots)
     table(f"prepare, {full['rows']['plays']} plays of {users} listeners", rows)
+    table("What a model does before it learns", rows_of_read)
 
     here = [sys.executable, __file__, "--duckdb", home, "--threads", args.threads[-1], "--memory", args.memory]
     theirs, _, _, _, _ = measured(here)

@@ -3,6 +3,7 @@
 //! ```text
 //! prepare_bench generate HOME N_USERS N_ITEMS N_DAYS   # about 6.7 plays per user and day
 //! prepare_bench prepare HOME N_THREADS                 # prints the report as JSON
+//! prepare_bench read HOME                              # opens the snapshot and reads all plays
 //! prepare_bench dump HOME OUT                          # the snapshot's tables as Parquet, for comparison
 //! ```
 //!
@@ -12,12 +13,13 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt32Array};
 use parquet::arrow::ArrowWriter;
 use segue_data::log::{LogWriter, WriterOptions};
 use segue_data::progress::NoProgress;
-use segue_data::{PrepareConfig, Snapshot, prepare};
+use segue_data::{PrepareConfig, Sequence, Snapshot, prepare};
 use segue_types::{DAY_MS, Day, EndReason, Item, Play, StartReason, TimestampMs, User};
 
 type Error = Box<dyn std::error::Error>;
@@ -46,7 +48,7 @@ impl Random {
 fn main() -> Result<(), Error> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| args.get(at).and_then(|a| a.parse::<u64>().ok()).ok_or("a number is missing");
-    let home = Path::new(args.get(1).ok_or("usage: prepare_bench generate|prepare|dump HOME …")?);
+    let home = Path::new(args.get(1).ok_or("usage: prepare_bench generate|prepare|read|dump HOME …")?);
     match args[0].as_str() {
         "generate" => generate(home, number(2)?, number(3)?, number(4)?),
         "prepare" => {
@@ -56,8 +58,9 @@ fn main() -> Result<(), Error> {
             serde_json::to_writer(std::io::stdout().lock(), &report)?;
             Ok(())
         }
+        "read" => read(home),
         "dump" => dump(home, Path::new(args.get(2).ok_or("OUT is missing")?)),
-        other => Err(format!("`{other}` is not one of generate, prepare, dump").into()),
+        other => Err(format!("`{other}` is not one of generate, prepare, read, dump").into()),
     }
 }
 
@@ -131,6 +134,26 @@ fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) -> Result<(), Error> {
     let mut writer = ArrowWriter::try_new(File::create(path)?, batch.schema(), None)?;
     writer.write(&batch)?;
     writer.close()?;
+    Ok(())
+}
+
+/// What a model does before it learns: seconds to open the snapshot, to gather when plays were
+/// known and began, and to look at every play.
+fn read(home: &Path) -> Result<(), Error> {
+    let start = Instant::now();
+    let snapshot = Snapshot::open_current(home)?;
+    let opened = start.elapsed();
+    let plays = snapshot.sequences();
+    let gathered = start.elapsed();
+    let sum = |s: Sequence<'_>| -> i64 {
+        let moments = s.known_at.iter().zip(s.occurred_at).map(|(known, occurred)| known - occurred);
+        s.item.iter().zip(moments).map(|(&item, late)| i64::from(item) + late).sum()
+    };
+    let sum: i64 = plays.iter().map(sum).fold(0, i64::wrapping_add);
+    let read = start.elapsed();
+    let seconds = [opened, gathered - opened, read - gathered].map(|d| d.as_secs_f64());
+    let out = serde_json::json!({ "plays": plays.n_plays(), "sum": sum, "seconds": seconds });
+    serde_json::to_writer(std::io::stdout().lock(), &out)?;
     Ok(())
 }
 
