@@ -23,6 +23,7 @@ pub mod sequences;
 pub mod sequences_file;
 pub mod snapshot;
 pub mod user_state;
+pub mod vectors_file;
 
 pub use catalogue::{Catalogue, ItemCatalogue, ItemFacts};
 pub use enrich::{Enriched, Enricher, NotApplied, RawEvent, What};

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use segue_data::Sequence;
 use segue_types::TimestampMs;
 
+use crate::vectors::Vectors;
 use crate::{FitInput, ModelError, ModelParts};
 
 /// What a model may know of the request. Item rows are rows of the model's own catalogue.
@@ -156,6 +157,11 @@ pub trait Recommender: Send + Sync {
 
     /// Its settings and arrays, from which the registry rebuilds a model that answers the same.
     fn parts(&self) -> ModelParts;
+
+    /// Its vectors of listeners and items; `None` if scores are no products of two vectors.
+    fn vectors(&self) -> Option<&dyn Vectors> {
+        None
+    }
 
     /// Items most like `item`, best first; empty if the model knows no such notion.
     fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {

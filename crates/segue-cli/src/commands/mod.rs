@@ -3,6 +3,7 @@
 mod demo;
 mod dev;
 mod doctor;
+mod embeddings;
 mod evaluate;
 mod experiment;
 mod import;

@@ -36,7 +36,7 @@ use super::kernel::check_history;
 use crate::top_k::TopK;
 use crate::trees::random::draw;
 use crate::{
-    Contribution, FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored, Tensors,
+    Contribution, FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored, Tensors, Vectors,
 };
 
 /// What a step ascends.
@@ -446,6 +446,31 @@ regularization = { low = 0.0001, high = 0.1, log = true }
     }
 }
 
+/// The bias is one more number of an item's vector, beside a 1 of the listener's.
+impl Vectors for Bpr {
+    fn size(&self) -> usize {
+        self.config.factors + 1
+    }
+
+    fn item_vector(&self, item: u32, out: &mut Vec<f32>) -> bool {
+        let known = self.item.binary_search(&item);
+        if let Ok(at) = known {
+            out.extend_from_slice(self.vector(at));
+            out.push(self.bias[at]);
+        }
+        known.is_ok()
+    }
+
+    fn user_vector(&self, query: &Query<'_>, out: &mut Vec<f32>) -> bool {
+        let known: Vec<usize> = self.known(query).into_iter().map(|k| k.0).collect();
+        if !known.is_empty() {
+            out.extend(self.fold_in(&known, |_, _, _, _, _| ()));
+            out.push(1.0);
+        }
+        !known.is_empty()
+    }
+}
+
 impl Recommender for Bpr {
     fn kind(&self) -> &'static str {
         Self::KIND
@@ -483,6 +508,10 @@ impl Recommender for Bpr {
             .with("factors", &self.factors)
             .with("bias", &self.bias);
         ModelParts::new(Self::KIND, &self.config, tensors)
+    }
+
+    fn vectors(&self) -> Option<&dyn Vectors> {
+        Some(self)
     }
 
     /// By the cosine of the factors.

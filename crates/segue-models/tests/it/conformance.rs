@@ -400,6 +400,39 @@ fn a_saved_and_loaded_model_answers_by_key_what_the_fitted_one_answers_by_row() 
     });
 }
 
+#[test]
+fn the_product_of_two_vectors_is_the_score() {
+    let board = Board::until(N_DAYS);
+    let mut with_vectors = Vec::new();
+    every_model(|kind, _, model| {
+        let Some(vectors) = model.vectors() else { return };
+        with_vectors.push(kind.to_owned());
+        let item = |item: u32| {
+            let mut out = Vec::new();
+            assert_eq!(vectors.item_vector(item, &mut out), !out.is_empty(), "{kind}");
+            (!out.is_empty()).then_some(out)
+        };
+        assert_eq!(item(N_ITEMS + 5), None, "{kind}");
+        for user in 0..N_USERS as usize {
+            let query = Query { history: board.sequences.view().user(user), ..Query::default() };
+            let mut of_user = Vec::new();
+            let is_known = vectors.user_vector(&query, &mut of_user);
+            let list = ask(&*model, &query, N_ITEMS as usize, &ItemFilter::default());
+            assert_eq!(of_user.len(), if is_known { vectors.size() } else { 0 }, "{kind}");
+            assert_eq!(is_known, !list.is_empty(), "{kind}, user {user}");
+            for Scored { item: row, score } in list {
+                let of_item = item(row).unwrap_or_else(|| panic!("{kind}: no vector of item {row}"));
+                assert_eq!(of_item.len(), vectors.size(), "{kind}");
+                let product: f32 = of_user.iter().zip(&of_item).map(|(u, i)| u * i).sum();
+                assert!((product - score).abs() <= 1e-4 * (1.0 + score.abs()), "{kind}: {product}, {score}");
+            }
+        }
+    });
+    for kind in ["bpr", "esasrec", "ials", "sasrec"] {
+        assert!(with_vectors.iter().any(|k| k == kind), "{with_vectors:?}");
+    }
+}
+
 /// Arrays with a valid hash may still be nonsense: the loader refuses, or the model keeps its contract.
 #[test]
 fn damaged_arrays_are_refused_or_harmless() {

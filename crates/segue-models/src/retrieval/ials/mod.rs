@@ -37,7 +37,7 @@ use crate::linalg::tile::ROWS;
 use crate::linalg::vector::dot;
 use crate::sparse::Csr;
 use crate::{
-    Contribution, FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored, Tensors,
+    Contribution, FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored, Tensors, Vectors,
 };
 
 /// Settings of [`Ials`].
@@ -384,6 +384,25 @@ l2 = { low = 0.0005, high = 0.05, log = true }
     }
 }
 
+impl Vectors for Ials {
+    fn size(&self) -> usize {
+        self.items.n_factors()
+    }
+
+    fn item_vector(&self, item: u32, out: &mut Vec<f32>) -> bool {
+        let row = if item < self.n_items() { self.items.row(item) } else { &[] };
+        let is_known = row.iter().any(|&v| v != 0.0);
+        if is_known {
+            out.extend_from_slice(&row[..self.size()]);
+        }
+        is_known
+    }
+
+    fn user_vector(&self, query: &Query<'_>, out: &mut Vec<f32>) -> bool {
+        self.fold_in(query).map(|vector| out.extend_from_slice(&vector[..self.size()])).is_some()
+    }
+}
+
 impl Recommender for Ials {
     fn kind(&self) -> &'static str {
         Self::KIND
@@ -436,6 +455,10 @@ impl Recommender for Ials {
 
     fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
         self.items.similar_items(item, k)
+    }
+
+    fn vectors(&self) -> Option<&dyn Vectors> {
+        Some(self)
     }
 
     /// `w·h_a = Σ_j c_j (A⁻¹ h_a)·h_j`: the share of each play of the history.
