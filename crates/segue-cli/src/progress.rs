@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use segue_data::progress::Progress;
 
 /// One bar at a time; a new phase replaces the bar of the last.
@@ -29,12 +29,17 @@ impl Progress for Bar {
         let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(total, target);
         let template = if total.is_some() {
-            format!("{{msg:>28}} {{wide_bar}} {{human_pos}}/{{human_len}} {unit} {{elapsed}}, {{eta}} left")
+            format!(
+                "{{msg:>28}} {{wide_bar}} {{human_pos}}/{{human_len}} {unit}, {{rate}}/s {{elapsed}}, {{eta}} left"
+            )
         } else {
             format!("{{msg:>28}} {{spinner}} {{human_pos}} {unit} {{elapsed}}")
         };
         if let Ok(style) = ProgressStyle::with_template(&template) {
-            bar.set_style(style);
+            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
+            };
+            bar.set_style(style.with_key("rate", rate));
         }
         bar.set_message(stage.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));

@@ -24,7 +24,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::model_card::model_card;
-use crate::{KeyedRecommender, ModelError, ModelParts, RANKERS, Tensors, load_ranker, recommender_kind};
+use crate::{
+    KeyedRecommender, ModelError, ModelParts, RANKERS, Tensors, TrainingRecord, load_ranker, recommender_kind,
+};
 
 /// Layout of the folder. A reader refuses other versions.
 pub const FORMAT_VERSION: u32 = 1;
@@ -61,6 +63,9 @@ pub struct ArtifactMeta {
     pub licence_note: String,
     /// Anything else worth keeping, such as what a ranker was trained on.
     pub notes: BTreeMap<String, String>,
+    /// The course of the training, of models that are trained in rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingRecord>,
 }
 
 /// What `manifest.json` holds.
@@ -370,7 +375,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
 }
 
 /// Makes renames in a folder durable.
-fn sync_dir(path: &Path) -> Result<(), ModelError> {
+pub(crate) fn sync_dir(path: &Path) -> Result<(), ModelError> {
     // Windows has no handle of a folder to sync; renames are durable there by themselves.
     if cfg!(unix) { File::open(path).and_then(|f| f.sync_all()).map_err(io(path)) } else { Ok(()) }
 }
@@ -423,7 +428,7 @@ fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 

@@ -3,10 +3,12 @@
 //! A retrieval model is a [`Recommender`]; a ranking model is a [`Ranker`]. Each kind has one file
 //! and one line in the registry.
 
+pub mod alignment;
 pub mod artifact;
 pub mod deployed;
 pub mod error;
 pub mod input;
+pub mod item_scan;
 mod linalg;
 mod model_card;
 pub mod ranker;
@@ -20,12 +22,16 @@ pub mod snapshot_input;
 mod sparse;
 pub mod tensors;
 mod top_k;
+pub mod training;
 pub mod trees;
+pub mod vectors;
 
+pub use alignment::{Drift, Rotation};
 pub use artifact::{ArtifactMeta, LoadedArtifact, Manifest};
 pub use deployed::{KeyedQuery, KeyedRecommender, KeyedScore};
 pub use error::ModelError;
 pub use input::{DailyPlays, FitInput, ItemFeatures, Profiles, UNKNOWN_FEATURE};
+pub use item_scan::ItemTable;
 pub use ranker::{FeatureContribution, FeatureMatrix, Ranker};
 pub use ranking::{RANKERS, RankerKind, TrainedOn, TreesRanker, load_ranker};
 pub use recommender::{Contribution, ItemFilter, Query, Recommender, Scored};
@@ -34,3 +40,5 @@ pub use retrieval::RECOMMENDERS;
 pub use search::{SearchError, SearchSpace};
 pub use snapshot_input::SnapshotInput;
 pub use tensors::{ModelParts, Tensors};
+pub use training::{Checkpoints, RoundReport, TrainingRecord, TrainingRun};
+pub use vectors::Vectors;

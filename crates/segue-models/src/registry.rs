@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::retrieval::RECOMMENDERS;
-use crate::{FitInput, ModelError, ModelParts, Recommender};
+use crate::{FitInput, ModelError, ModelParts, Recommender, TrainingRun};
 
 /// A retrieval model that can be fitted and loaded.
 pub trait Model: Recommender + Sized + 'static {
@@ -31,6 +31,20 @@ pub trait Model: Recommender + Sized + 'static {
     /// If a setting is out of range or the data lacks what the model needs.
     fn fit(config: &Self::Config, input: &FitInput<'_>) -> Result<Self, ModelError>;
 
+    /// As [`fit`](Self::fit), for models whose training takes long: with checkpoints, an earlier model to
+    /// start from, and progress. Models that are fitted in one go need none of it.
+    ///
+    /// # Errors
+    /// As `fit`, and if a checkpoint cannot be written.
+    fn train(
+        config: &Self::Config,
+        input: &FitInput<'_>,
+        run: &mut TrainingRun<'_>,
+    ) -> Result<Self, ModelError> {
+        let _ = run;
+        Self::fit(config, input)
+    }
+
     /// Rebuilds the model from what [`Recommender::parts`] gave. Checks every shape and bound.
     ///
     /// # Errors
@@ -38,7 +52,8 @@ pub trait Model: Recommender + Sized + 'static {
     fn load(config: Self::Config, parts: ModelParts) -> Result<Self, ModelError>;
 }
 
-type FitFn = fn(&toml::Table, &FitInput<'_>) -> Result<Box<dyn Recommender>, ModelError>;
+type TrainFn =
+    fn(&toml::Table, &FitInput<'_>, &mut TrainingRun<'_>) -> Result<Box<dyn Recommender>, ModelError>;
 type LoadFn = fn(ModelParts) -> Result<Box<dyn Recommender>, ModelError>;
 
 /// One line of the registry.
@@ -51,7 +66,7 @@ pub struct RecommenderKind {
     pub personal: bool,
     /// Settings worth trying: see [`Model::SEARCH`].
     pub search: &'static str,
-    fit: FitFn,
+    train: TrainFn,
     load: LoadFn,
     check_config: fn(&toml::Table) -> Result<serde_json::Value, ModelError>,
 }
@@ -65,9 +80,9 @@ impl RecommenderKind {
             about: M::ABOUT,
             personal: M::PERSONAL,
             search: M::SEARCH,
-            fit: |settings, input| {
+            train: |settings, input, run| {
                 input.check(M::KIND)?;
-                Ok(Box::new(M::fit(&parse::<M>(settings)?, input)?))
+                Ok(Box::new(M::train(&parse::<M>(settings)?, input, run)?))
             },
             load: |parts| {
                 let config = serde_json::from_value(parts.config.clone())
@@ -90,7 +105,20 @@ impl RecommenderKind {
         settings: &toml::Table,
         input: &FitInput<'_>,
     ) -> Result<Box<dyn Recommender>, ModelError> {
-        (self.fit)(settings, input)
+        self.train(settings, input, &mut TrainingRun::default())
+    }
+
+    /// As [`fit`](Self::fit), with what a long training needs besides.
+    ///
+    /// # Errors
+    /// As `fit`, and if a checkpoint cannot be written.
+    pub fn train(
+        &self,
+        settings: &toml::Table,
+        input: &FitInput<'_>,
+        run: &mut TrainingRun<'_>,
+    ) -> Result<Box<dyn Recommender>, ModelError> {
+        (self.train)(settings, input, run)
     }
 
     /// Rebuilds a model from its parts.

@@ -92,7 +92,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<()> {
         talk("models: reusing the current ones; `segue train` trains them anew");
         Vec::new()
     } else {
-        let trained = meter.step("train", || train::train(&config, &[], 0, global))?;
+        let trained = meter.step("train", || train::train(&config, &[], train::How::anew(0), global))?;
         if global.format() == Format::People {
             train::print(&trained);
         }

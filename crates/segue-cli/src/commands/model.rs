@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, Subcommand};
-use segue_models::{ArtifactMeta, LoadedArtifact, artifact};
+use segue_models::{ArtifactMeta, LoadedArtifact, RoundReport, TrainingRecord, artifact};
 use serde::Serialize;
 
 use crate::Global;
+use crate::commands::embeddings;
 use crate::measure::{bytes_for_people, count_for_people};
 use crate::output::{self, Format};
 use crate::store::Store;
@@ -19,6 +20,7 @@ use crate::store::Store;
 Examples:
   segue model list
   segue model show next
+  segue model embeddings next --out vectors
   segue model push next s3://models/next
   segue model pull runs/esasrec --name next --publish
 
@@ -36,6 +38,8 @@ enum What {
     /// One artifact: where it comes from, its settings and its arrays
     #[command(after_help = "Example:\n  segue model show next --json")]
     Show(Named),
+    /// Write the vectors of listeners and items as Parquet files
+    Embeddings(embeddings::Args),
     /// Copy an artifact to a folder or an object store
     #[command(after_help = "Example:\n  segue model push next /mnt/models/next")]
     Push {
@@ -100,6 +104,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<()> {
     match &args.what {
         What::List => list(&artifacts, global),
         What::Show(named) => show(&artifacts, named, global),
+        What::Embeddings(args) => {
+            let named = Named { name: args.name.clone(), id: args.id.clone() };
+            embeddings::run(args, &folder_of(&artifacts, &named)?, global)
+        }
         What::Push { named, place } => push(&artifacts, named, place, global),
         What::Pull { place, name, publish } => pull(&artifacts, place, name, *publish, global),
     }
@@ -190,10 +198,30 @@ fn show(artifacts: &Path, named: &Named, global: &Global) -> Result<()> {
         output::line(&format!("{name}: {note}"));
     }
     output::line(&format!("settings {}", loaded.parts.config));
+    if let Some(training) = &meta.training {
+        if let Some(id) = &training.warm_start {
+            output::line(&format!("started from the weights of {id}"));
+        }
+        output::table(&["round", "steps", "loss", "NDCG@10", ""], &curve(training));
+    }
     let rows: Vec<Vec<String>> =
         tensors.into_iter().map(|(name, kind, shape)| vec![name, kind, format!("{shape:?}")]).collect();
     output::table(&["array", "type", "shape"], &rows);
     Ok(())
+}
+
+/// The loss curve; the round whose weights were kept is marked.
+fn curve(training: &TrainingRecord) -> Vec<Vec<String>> {
+    let row = |r: &RoundReport| {
+        vec![
+            r.round.to_string(),
+            r.step.to_string(),
+            format!("{:.4}", r.loss),
+            r.validation_ndcg.map_or("–".to_owned(), |ndcg| format!("{ndcg:.4}")),
+            if training.best_round == Some(r.round) { "kept".to_owned() } else { String::new() },
+        ]
+    };
+    training.rounds.iter().map(row).collect()
 }
 
 fn push(artifacts: &Path, named: &Named, place: &str, global: &Global) -> Result<()> {

@@ -6,6 +6,7 @@ mod evaluate;
 mod experiment;
 mod model;
 mod ope;
+mod resume;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -2,9 +2,10 @@
 //!
 //! One model, one file: its settings with their defaults, and its network in terms of the shared
 //! parts. The parts: [`network`] (the encoder over `segue-nn`), [`windows`] (training windows and
-//! batches), [`trainer`] (steps, validation, early stopping, exact resume), [`model`] (a trained
-//! network), [`trained`] (any of them as a registered [`Recommender`](crate::Recommender)).
+//! batches), [`trainer`] (steps, validation, early stopping, exact resume), [`checkpoint_file`] (a
+//! checkpoint on disk), [`model`] (a trained network), [`trained`] (any of them as a registered [`Recommender`](crate::Recommender)).
 
+pub mod checkpoint_file;
 pub mod esasrec;
 pub mod event_features;
 pub mod gru4rec;
@@ -13,6 +14,7 @@ pub mod item_features;
 pub mod layer;
 pub mod model;
 pub mod network;
+mod run;
 pub mod sasrec;
 pub mod settings;
 pub mod step;
@@ -21,6 +23,7 @@ pub mod trainer;
 pub mod validation;
 pub mod windows;
 
+pub use checkpoint_file::CheckpointFile;
 pub use esasrec::ESasRec;
 pub use event_features::EventFeatureSettings;
 pub use gru4rec::Gru4Rec;

@@ -1,13 +1,16 @@
 //! A trained network as a retrieval model: encode the history, score every item, keep the best.
 
+use std::ops::Range;
+
 use segue_data::Sequence;
 use segue_nn::params::Group;
 use segue_nn::{Embedding, Param, Pass, simd};
 
+use crate::item_scan::{best, score_f32};
 use crate::sequence::network::{Events, Network};
 use crate::sequence::windows::Batch;
 use crate::top_k::TopK;
-use crate::{ItemFilter, ModelError, Query, Scored, Tensors};
+use crate::{ItemFilter, ModelError, Query, Scored, Tensors, Vectors};
 
 /// Weights that answer. Items of which training knew nothing are never recommended: neither a play nor,
 /// where features are summed, a value that a play holds.
@@ -66,6 +69,15 @@ impl SequenceModel {
     #[must_use]
     pub fn n_items(&self) -> u32 {
         self.trained.len() as u32
+    }
+
+    /// Whether an item was in a training play. Others are never recommended.
+    ///
+    /// # Panics
+    /// If there is no such item.
+    #[must_use]
+    pub fn is_trained(&self, item: u32) -> bool {
+        self.trained[item as usize]
     }
 
     /// Vectors of all items `[n_items, d]`.
@@ -127,7 +139,10 @@ impl SequenceModel {
             return;
         }
         if let Some(user) = self.user_vector(query) {
-            self.best(&user, k, |item| filter.admits(item), out);
+            let admits = |item: u32| self.trained[item as usize] && filter.admits(item);
+            let (table, d) = (&self.table.table, self.table.d);
+            let score = |rows: Range<usize>, scores: &mut [f32]| score_f32(table, d, &user, rows, scores);
+            best(self.table.n_rows(), k, admits, out, score);
         }
     }
 
@@ -155,29 +170,23 @@ impl SequenceModel {
         }
         out
     }
+}
 
-    fn best(&self, user: &[f32], k: usize, admits: impl Fn(u32) -> bool, out: &mut Vec<Scored>) {
-        let d = self.table.d;
-        let mut top = TopK::default();
-        top.reset(k);
-        let mut scores = [0.0_f32; 256];
-        for (chunk, rows) in self.table.table.chunks(256 * d).enumerate() {
-            simd::vectorised(
-                #[inline(always)]
-                || {
-                    for (score, row) in scores.iter_mut().zip(rows.chunks_exact(d)) {
-                        *score = simd::dot(user, row);
-                    }
-                },
-            );
-            for i in 0..rows.len() / d {
-                let item = (chunk * 256 + i) as u32;
-                if self.trained[item as usize] && admits(item) {
-                    top.offer(scores[i], item);
-                }
-            }
+impl Vectors for SequenceModel {
+    fn size(&self) -> usize {
+        self.table.d
+    }
+
+    fn item_vector(&self, item: u32, out: &mut Vec<f32>) -> bool {
+        let is_known = self.trained.get(item as usize).is_some_and(|&t| t);
+        if is_known {
+            out.extend_from_slice(self.table.row(item));
         }
-        top.finish(|item| item, out);
+        is_known
+    }
+
+    fn user_vector(&self, query: &Query<'_>, out: &mut Vec<f32>) -> bool {
+        SequenceModel::user_vector(self, query).map(|vector| out.extend(vector)).is_some()
     }
 }
 

@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 use crate::registry::Model;
 use crate::sequence::model::SequenceModel;
 use crate::sequence::network::Network;
+use crate::sequence::run;
 use crate::sequence::settings::Objective;
-use crate::sequence::trainer;
-use crate::{FitInput, ItemFilter, ModelError, ModelParts, Query, Recommender, Scored};
+use crate::{FitInput, ItemFilter, ModelError, ModelParts, Query, Recommender, Scored, TrainingRun, Vectors};
 
 /// The settings of one kind of sequence model, and what they stand for.
 pub trait Architecture:
@@ -59,9 +59,14 @@ impl<A: Architecture> Model for Trained<A> {
     const SEARCH: &'static str = A::SEARCH;
 
     fn fit(config: &A, input: &FitInput<'_>) -> Result<Self, ModelError> {
+        Self::train(config, input, &mut TrainingRun::default())
+    }
+
+    fn train(config: &A, input: &FitInput<'_>, run: &mut TrainingRun<'_>) -> Result<Self, ModelError> {
         let config = config.for_data(input);
         let (network, objective) = config.plan()?;
-        Ok(Self { config, model: trainer::train(network, objective, input)? })
+        let model = run::train(network, objective, &config, input, run)?;
+        Ok(Self { config, model })
     }
 
     fn load(config: A, parts: ModelParts) -> Result<Self, ModelError> {
@@ -96,5 +101,9 @@ impl<A: Architecture> Recommender for Trained<A> {
 
     fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {
         self.model.similar_items(item, k)
+    }
+
+    fn vectors(&self) -> Option<&dyn Vectors> {
+        Some(&self.model)
     }
 }

@@ -1,38 +1,25 @@
-//! The training loop: rounds of steps, validation, early stopping, checkpoints and exact resume.
+//! The training loop: rounds of steps, validation, early stopping, exact resume, and going on from an
+//! earlier model.
 //!
 //! Everything random is a function of the seed and the step, so a checkpoint is only weights,
 //! moments, the step and what validation found: a resumed training ends with the same weights as an
-//! uninterrupted one, bit for bit.
+//! uninterrupted one, bit for bit, wherever between two steps it stopped.
 
 use segue_nn::optim::{Decay, Schedule};
-use segue_nn::{Counter, Embedding};
+use segue_nn::{Counter, Embedding, simd};
+use segue_types::TimestampMs;
 
 use crate::sequence::item_features::FeatureRows;
 use crate::sequence::model::SequenceModel;
 use crate::sequence::network::Network;
 use crate::sequence::settings::Objective;
-use crate::sequence::step::{State, Stepper};
+use crate::sequence::step::{State, StepReport, Stepper};
 use crate::sequence::validation::ndcg_at_10;
 use crate::sequence::windows::Windows;
-use crate::{FitInput, ModelError};
+use crate::{FitInput, ModelError, RoundReport};
 
 /// Stream of the order of windows.
 const ORDER: u64 = 0x0D_E5;
-
-/// What a round did.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RoundReport {
-    /// From 1.
-    pub round: u32,
-    /// Steps done in all.
-    pub step: u64,
-    /// Mean training loss per target.
-    pub loss: f64,
-    /// NDCG@10 of the held-out plays.
-    pub validation_ndcg: Option<f64>,
-    /// Input tokens of the round.
-    pub n_tokens: u64,
-}
 
 /// The best weights so far.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +45,19 @@ pub struct Checkpoint {
     pub best: Option<Best>,
     /// The rounds.
     pub history: Vec<RoundReport>,
+    /// The round under way.
+    pub part: Part,
+}
+
+/// What the round under way has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Part {
+    /// Its steps so far.
+    pub steps: u64,
+    /// Its loss so far: a sum over steps of the mean per target, divided by the steps of a whole round.
+    pub loss: f64,
+    /// Its input tokens so far.
+    pub n_tokens: u64,
 }
 
 /// A training under way.
@@ -73,6 +73,8 @@ pub struct Trainer<'a> {
     /// Order of the windows of pass `order_of`.
     order: Vec<u32>,
     order_of: u64,
+    /// `[n_items]` whether an earlier model had trained the item; empty without one.
+    trained_before: Vec<bool>,
 }
 
 impl<'a> Trainer<'a> {
@@ -81,19 +83,37 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// If a setting is out of range, or there is no listener with two plays to learn from.
     pub fn new(network: Network, objective: Objective, input: &FitInput<'a>) -> Result<Self, ModelError> {
+        Self::newer(network, objective, input, None)
+    }
+
+    /// As [`new`](Self::new), but learns from and validates on nothing but windows that hold a play known
+    /// after `since`, for a model that has seen the others. Undated data is taken as a whole.
+    ///
+    /// # Errors
+    /// As `new`, and if there is no such play.
+    pub fn newer(
+        network: Network,
+        objective: Objective,
+        input: &FitInput<'a>,
+        since: Option<TimestampMs>,
+    ) -> Result<Self, ModelError> {
         network.config.check(objective.model)?;
         objective.check()?;
         let t = &objective.training;
-        let windows = Windows::new(input, objective.targets, network.config.max_history, t);
+        let windows = Windows::newer(input, objective.targets, network.config.max_history, t, since);
         if windows.is_empty() {
-            let what = "listeners with two plays in order, the later one wanted";
+            let what = if since.is_some() {
+                "listeners with a play that the earlier artifact has not seen, and one before it"
+            } else {
+                "listeners with two plays in order, the later one wanted"
+            };
             return Err(ModelError::NeedsData { model: objective.model, what });
         }
         let features = FeatureRows::new(input, objective.item_features);
         let state = State::new(&network, &objective, features.n_rows(), input.seed);
         let stepper = Stepper::new(&network, &objective, &windows.counts, input.seed);
         let stepper = stepper.with_features(features.clone());
-        let now = Checkpoint { state, round: 0, best: None, history: Vec::new() };
+        let now = Checkpoint { state, round: 0, best: None, history: Vec::new(), part: Part::default() };
         Ok(Self {
             network,
             objective,
@@ -104,7 +124,72 @@ impl<'a> Trainer<'a> {
             now,
             order: vec![],
             order_of: u64::MAX,
+            trained_before: vec![],
         })
+    }
+
+    /// Takes the weights of an earlier model before the first step. `rows[i]` is the row there of item `i`
+    /// here; items without one keep their new vectors. Moments start from zero. If anything is validated
+    /// on, the earlier weights are the best so far, as round 0.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] if the models differ, or `rows` is no map from this catalogue into that one.
+    pub fn start_from(&mut self, earlier: &SequenceModel, rows: &[Option<u32>]) -> Result<(), ModelError> {
+        let wrong =
+            |what: &str, expected, got| Err(ModelError::Shape { what: what.to_owned(), expected, got });
+        let state = &mut self.now.state;
+        if earlier.params().len() != state.params.len() {
+            return wrong("parameters of the earlier model", state.params.len(), earlier.params().len());
+        }
+        let table = earlier.item_vectors();
+        if table.d != state.table.d {
+            return wrong("size of the earlier model's vectors", state.table.d, table.d);
+        }
+        if rows.len() != state.table.n_rows() {
+            return wrong("rows of the earlier model's items", state.table.n_rows(), rows.len());
+        }
+        if let Some(row) = rows.iter().flatten().find(|&&row| row as usize >= table.n_rows()) {
+            return wrong("a row below the earlier model's items", table.n_rows(), *row as usize);
+        }
+        state.params.copy_from_slice(earlier.params());
+        self.trained_before = vec![false; rows.len()];
+        for (row, before) in rows.iter().enumerate().filter_map(|(row, before)| Some((row, (*before)?))) {
+            state.table.table[row * table.d..(row + 1) * table.d].copy_from_slice(table.row(before));
+            self.trained_before[row] = earlier.is_trained(before);
+        }
+        if let Some(ndcg) = self.validate() {
+            let (params, table) = (self.now.state.params.clone(), self.now.state.table.clone());
+            self.now.best = Some(Best { round: 0, ndcg, params, table });
+        }
+        Ok(())
+    }
+
+    fn validate(&self) -> Option<f64> {
+        let state = &self.now.state;
+        let sums = (!self.features.is_empty()).then(|| self.features.sums(&state.table));
+        let vectors = sums.as_ref().unwrap_or(&state.table);
+        ndcg_at_10(&self.network, &state.params, vectors, &self.windows)
+    }
+
+    /// Input tokens of a round.
+    #[must_use]
+    pub fn tokens_per_round(&self) -> u64 {
+        self.windows.n_tokens() * (self.steps_per_round() / self.steps_per_pass())
+    }
+
+    /// When the system knew the newest play, held-out ones included; `None` for undated data.
+    #[must_use]
+    pub fn newest_play(&self) -> Option<TimestampMs> {
+        self.windows.newest_play
+    }
+
+    fn steps_per_pass(&self) -> u64 {
+        self.windows.len().div_ceil(self.objective.training.batch) as u64
+    }
+
+    fn steps_per_round(&self) -> u64 {
+        let per_pass = self.steps_per_pass();
+        self.objective.training.round_steps.div_ceil(per_pass).max(1) * per_pass
     }
 
     /// What to keep so that training can go on later.
@@ -140,40 +225,37 @@ impl<'a> Trainer<'a> {
         self.now.round >= t.rounds || stale || perfect
     }
 
-    /// One round: its steps, then validation.
+    /// One round, or what is left of it: its steps, then validation.
     ///
     /// # Errors
     /// [`ModelError::Diverged`] if a number stops being finite; the checkpoint before it is intact.
     pub fn round(&mut self) -> Result<RoundReport, ModelError> {
-        let t = self.objective.training;
-        let per_pass = self.windows.len().div_ceil(t.batch) as u64;
-        let n_steps = t.round_steps.div_ceil(per_pass).max(1) * per_pass;
-        let schedule = Schedule {
-            peak: t.learning_rate,
-            warmup_steps: t.warmup_steps,
-            total_steps: 0,
-            decay: Decay::Constant,
-        };
-        let (mut loss, mut n_tokens) = (0.0, 0);
-        for _ in 0..n_steps {
-            let step = self.now.state.step;
-            let pass = step / per_pass;
-            if self.order_of != pass {
-                self.order = Counter::new(self.seed, ORDER).fork(pass).permutation(self.windows.len());
-                self.order_of = pass;
-            }
-            let first = (step % per_pass) as usize * t.batch;
-            let rows = &self.order[first..self.windows.len().min(first + t.batch)];
-            self.windows.fill(rows, &mut self.stepper.batches);
-            let report = self.stepper.step(&mut self.now.state, schedule.rate(step))?;
-            loss += report.loss / n_steps as f64;
-            n_tokens += report.n_tokens as u64;
+        self.round_with(&mut |_, _| Ok(()))
+    }
+
+    /// As [`round`](Self::round); `after_step` is told the tokens of each step and may keep the checkpoint.
+    ///
+    /// # Errors
+    /// As `round`, and what `after_step` gives.
+    pub fn round_with(
+        &mut self,
+        after_step: &mut dyn FnMut(&Checkpoint, u64) -> Result<(), ModelError>,
+    ) -> Result<RoundReport, ModelError> {
+        let n_steps = self.steps_per_round();
+        while self.now.part.steps < n_steps {
+            let report = self.step()?;
+            let part = &mut self.now.part;
+            part.steps += 1;
+            part.loss += report.loss / n_steps as f64;
+            part.n_tokens += report.n_tokens as u64;
+            after_step(&self.now, report.n_tokens as u64)?;
         }
+        // The last step of a round has no next one to notice what it did.
+        check_weights(&self.network, &self.now.state, self.objective.model)?;
         self.now.round += 1;
+        let validation_ndcg = self.validate();
+        let Part { loss, n_tokens, .. } = std::mem::take(&mut self.now.part);
         let state = &self.now.state;
-        let sums = (!self.features.is_empty()).then(|| self.features.sums(&state.table));
-        let vectors = sums.as_ref().unwrap_or(&state.table);
-        let validation_ndcg = ndcg_at_10(&self.network, &state.params, vectors, &self.windows);
         if let Some(ndcg) = validation_ndcg
             && self.now.best.as_ref().is_none_or(|b| ndcg > b.ndcg)
         {
@@ -193,6 +275,33 @@ impl<'a> Trainer<'a> {
         Ok(report)
     }
 
+    fn step(&mut self) -> Result<StepReport, ModelError> {
+        let t = self.objective.training;
+        let schedule = Schedule {
+            peak: t.learning_rate,
+            warmup_steps: t.warmup_steps,
+            total_steps: 0,
+            decay: Decay::Constant,
+        };
+        let step = self.now.state.step;
+        let (pass, batch) = (step / self.steps_per_pass(), step % self.steps_per_pass());
+        if self.order_of != pass {
+            self.order = Counter::new(self.seed, ORDER).fork(pass).permutation(self.windows.len());
+            self.order_of = pass;
+        }
+        let first = batch as usize * t.batch;
+        let rows = &self.order[first..self.windows.len().min(first + t.batch)];
+        self.windows.fill(rows, &mut self.stepper.batches);
+        let n_batches = self.steps_per_pass();
+        self.stepper.step(&mut self.now.state, schedule.rate(step)).map_err(|error| match error {
+            ModelError::Diverged { model, step, what } => {
+                let what = format!("{what}, in batch {batch} of {n_batches} of pass {pass}");
+                ModelError::Diverged { model, step, what }
+            }
+            other => other,
+        })
+    }
+
     /// The best weights found, or the last ones if nothing was held out.
     #[must_use]
     pub fn finish(self) -> SequenceModel {
@@ -200,25 +309,25 @@ impl<'a> Trainer<'a> {
             Some(best) => (best.params, best.table),
             None => (self.now.state.params, self.now.state.table),
         };
-        let (table, trained) = self.features.answering(&table, &self.windows.counts);
+        let (table, mut trained) = self.features.answering(&table, &self.windows.counts);
+        trained.iter_mut().zip(&self.trained_before).for_each(|(now, &before)| *now |= before);
         SequenceModel::new(self.network, params, table, trained)
     }
 }
 
-/// Trains to the end.
+/// Checks that a state is worth keeping.
 ///
 /// # Errors
-/// Those of [`Trainer::new`] and [`Trainer::round`].
-pub fn train(
-    network: Network,
-    objective: Objective,
-    input: &FitInput<'_>,
-) -> Result<SequenceModel, ModelError> {
-    let mut trainer = Trainer::new(network, objective, input)?;
-    while !trainer.is_done() {
-        trainer.round()?;
-    }
-    Ok(trainer.finish())
+/// [`ModelError::Diverged`] names the first parameter group that is not finite, after the last step.
+pub(crate) fn check_weights(network: &Network, state: &State, model: &'static str) -> Result<(), ModelError> {
+    let what = match network.layout.check_finite("weight", &state.params) {
+        Err(error) => error.to_string(),
+        Ok(()) if !simd::all_finite(&state.table.table) => {
+            "weight of parameter group `item table` is not finite".to_owned()
+        }
+        Ok(()) => return Ok(()),
+    };
+    Err(ModelError::Diverged { model, step: state.step.saturating_sub(1), what })
 }
 
 #[cfg(test)]
@@ -283,6 +392,99 @@ mod tests {
     }
 
     #[test]
+    fn a_training_that_stopped_within_a_round_ends_with_the_same_weights() {
+        let plays = ring(40);
+        let input = FitInput { seed: 3, ..FitInput::of(plays.view()) };
+        for (loss, stop) in [("softmax", 7), ("sampled_softmax", 33)] {
+            let (network, objective) = small(loss);
+            let mut whole = Trainer::new(network.clone(), objective, &input).unwrap();
+            whole.round().unwrap();
+            whole.round().unwrap();
+            let mut first = Trainer::new(network.clone(), objective, &input).unwrap();
+            let mut kept = None;
+            let mut stop_at = |c: &Checkpoint, _| {
+                kept = (c.state.step == stop).then(|| c.clone());
+                let stopped = ModelError::Diverged { model: "x", step: stop, what: String::new() };
+                if kept.is_some() { Err(stopped) } else { Ok(()) }
+            };
+            while first.round_with(&mut stop_at).is_ok() {}
+            let mut second = Trainer::new(network, objective, &input).unwrap();
+            second.resume(kept.unwrap()).unwrap();
+            while second.checkpoint().round < 2 {
+                second.round().unwrap();
+            }
+            assert_eq!(second.checkpoint(), whole.checkpoint(), "{loss}");
+        }
+    }
+
+    /// The plays of a ring of 44 items whose rows differ from those of the ring of 40: item `i` is row
+    /// `rows[i]`, and the row of the ring of 40 for each of these rows.
+    fn grown() -> (OwnedSequences, Vec<Option<u32>>) {
+        let row = |item: u32| (item * 7 + 3) % 44;
+        let users = (0..60).map(|u| (0..3 + u % 7).map(|i| row((u * 5 + i) % 44)).collect());
+        let mut before = vec![None; 44];
+        (0..40).for_each(|item| before[row(item) as usize] = Some(item));
+        (OwnedSequences::from_items(44, users), before)
+    }
+
+    fn trained<'a>(
+        plays: &'a OwnedSequences,
+        earlier: Option<(&SequenceModel, &[Option<u32>])>,
+    ) -> Trainer<'a> {
+        let (network, mut objective) = with_dropout("sampled_softmax", 0.0);
+        objective.training.rounds = 40;
+        objective.training.patience = 40;
+        objective.training.validation_share = 0.5;
+        let input = FitInput { seed: 1, ..FitInput::of(plays.view()) };
+        let mut trainer = Trainer::new(network, objective, &input).unwrap();
+        if let Some((model, rows)) = earlier {
+            trainer.start_from(model, rows).unwrap();
+        }
+        while !trainer.is_done() {
+            trainer.round().unwrap();
+        }
+        trainer
+    }
+
+    #[test]
+    fn growth_keeps_old_rows_bit_for_bit_and_gives_new_items_seeded_ones() {
+        let small_plays = ring(40);
+        let earlier = trained(&small_plays, None).finish();
+        let (plays, rows) = grown();
+        let (network, objective) = with_dropout("sampled_softmax", 0.0);
+        let input = FitInput { seed: 9, ..FitInput::of(plays.view()) };
+        let mut trainer = Trainer::new(network.clone(), objective, &input).unwrap();
+        trainer.start_from(&earlier, &rows).unwrap();
+        let (state, fresh) = (&trainer.checkpoint().state, network.new_table(44, 9));
+        assert_eq!(state.params, earlier.params());
+        for (row, before) in (0..44).zip(&rows) {
+            let want = before.map_or_else(|| fresh.row(row), |before| earlier.item_vectors().row(before));
+            assert_eq!(state.table.row(row), want, "row {row}");
+        }
+        let error = trainer.start_from(&earlier, &rows[1..]).unwrap_err().to_string();
+        assert!(error.contains("expected 44, got 43"), "{error}");
+    }
+
+    #[test]
+    fn a_warm_start_reaches_the_quality_of_a_cold_one_in_fewer_rounds() {
+        let small_plays = ring(40);
+        let earlier = trained(&small_plays, None).finish();
+        let (plays, rows) = grown();
+        let cold = trained(&plays, None);
+        let goal = 0.9 * cold.checkpoint().best.as_ref().unwrap().ndcg;
+        let warm = trained(&plays, Some((&earlier, &rows)));
+        let rounds = |trainer: &Trainer<'_>| {
+            let reached = |r: &&RoundReport| r.validation_ndcg.is_some_and(|ndcg| ndcg >= goal);
+            trainer.checkpoint().history.iter().find(reached).map(|r| r.round)
+        };
+        let (warm, cold) = (rounds(&warm), rounds(&cold));
+        assert!(
+            warm.is_some_and(|warm| cold.is_some_and(|cold| 2 * warm <= cold)),
+            "{warm:?}, cold {cold:?}"
+        );
+    }
+
+    #[test]
     fn the_number_of_threads_changes_no_weight() {
         let plays = ring(40);
         for loss in ["softmax", "sampled_softmax", "gbce", "bce"] {
@@ -307,7 +509,11 @@ mod tests {
             objective.training.rounds = 40;
             objective.training.patience = 40;
             let input = FitInput { seed: 1, ..FitInput::of(plays.view()) };
-            let model = train(network, objective, &input).unwrap();
+            let mut trainer = Trainer::new(network, objective, &input).unwrap();
+            while !trainer.is_done() {
+                trainer.round().unwrap();
+            }
+            let model = trainer.finish();
             let right = (0..40_u32).filter(|&at| {
                 let mut out = Vec::new();
                 model.recommend(
@@ -336,6 +542,7 @@ mod tests {
         let message = trainer.round().unwrap_err().to_string();
         assert!(message.contains(&format!("step {step}")), "{message}");
         assert!(message.contains("weight of parameter group `block.0.mlp.up.weight`"), "{message}");
+        assert!(message.contains("in batch"), "{message}");
         assert_eq!(trainer.now.state.params.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), before);
     }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use segue_data::{Sequence, Sequences};
 use segue_nn::{Counter, Times};
+use segue_types::TimestampMs;
 
 use crate::FitInput;
 use crate::retrieval::Targets;
@@ -42,6 +43,8 @@ pub struct Windows<'a> {
     pub held_out: Vec<HeldOut>,
     /// `[n_items]` plays in training.
     pub counts: Vec<u64>,
+    /// When the system knew the newest play, held-out ones included; `None` for undated data.
+    pub newest_play: Option<TimestampMs>,
 }
 
 impl<'a> Windows<'a> {
@@ -49,19 +52,41 @@ impl<'a> Windows<'a> {
     /// `max_history` inputs. The last window of a listener may be held out: see [`Training`].
     #[must_use]
     pub fn new(input: &FitInput<'a>, targets: Targets, max_history: usize, training: &Training) -> Self {
+        Self::newer(input, targets, max_history, training, None)
+    }
+
+    /// As [`new`](Self::new), but leaves out windows and held-out plays without a play known after `since`.
+    /// All plays are counted. Undated data is taken as a whole.
+    #[must_use]
+    pub fn newer(
+        input: &FitInput<'a>,
+        targets: Targets,
+        max_history: usize,
+        training: &Training,
+        since: Option<TimestampMs>,
+    ) -> Self {
+        let is_new = |plays: Sequence<'_>, at: usize| {
+            since.is_none_or(|since| plays.known_at.get(at).is_none_or(|&known_at| known_at > since.0))
+        };
         let mut out = Self {
             sequences: input.sequences,
             targets,
             windows: Vec::new(),
             held_out: Vec::new(),
             counts: vec![0; input.n_items() as usize],
+            newest_play: None,
         };
-        let chosen = out.choose(input, training);
+        let held_out = |plays: Sequence<'_>| last_target(plays, targets).filter(|&at| is_new(plays, at));
+        // With nothing but newer plays to validate on, only listeners who have one are drawn.
+        let can_be_held_out = |plays: Sequence<'_>| since.is_none() || held_out(plays).is_some();
+        let chosen = out.choose(input, training, can_be_held_out);
         let mut next = chosen.iter().peekable();
         for (user, plays) in (0_u32..).zip(input.users()) {
+            let newest = plays.known_at.last().map(|&known_at| TimestampMs(known_at));
+            out.newest_play = out.newest_play.max(newest);
             let mut end = plays.len();
             if next.next_if(|&&u| u == user).is_some()
-                && let Some(at) = last_target(plays, targets)
+                && let Some(at) = held_out(plays)
             {
                 out.held_out.push(HeldOut { user, n_history: at as u32, item: plays.item[at] });
                 end = at;
@@ -72,7 +97,7 @@ impl<'a> Windows<'a> {
             while end >= 2 {
                 let first = end.saturating_sub(max_history + 1);
                 let wanted = |at: usize| targets.admits(plays.action.get(at).copied());
-                if (first + 1..end).any(wanted) {
+                if (first + 1..end).any(wanted) && is_new(plays, end - 1) {
                     out.windows.push(Window { user, first: first as u32, last: end as u32 });
                 }
                 end = if first == 0 { 0 } else { first + 1 };
@@ -82,11 +107,16 @@ impl<'a> Windows<'a> {
     }
 
     /// Listeners to hold out of: a seeded sample of those with at least three plays.
-    fn choose(&self, input: &FitInput<'a>, training: &Training) -> Vec<u32> {
+    fn choose(
+        &self,
+        input: &FitInput<'a>,
+        training: &Training,
+        can_be: impl Fn(Sequence<'_>) -> bool,
+    ) -> Vec<u32> {
         let draws = Counter::new(input.seed, 0x4E1D_0007);
         let mut able: Vec<(u64, u32)> = (0_u32..)
             .zip(input.users())
-            .filter(|(_, plays)| plays.len() >= 3)
+            .filter(|(_, plays)| plays.len() >= 3 && can_be(*plays))
             .map(|(user, _)| (draws.bits(u64::from(user)), user))
             .collect();
         able.sort_unstable();
@@ -107,6 +137,12 @@ impl<'a> Windows<'a> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.windows.is_empty()
+    }
+
+    /// Input tokens of all windows.
+    #[must_use]
+    pub fn n_tokens(&self) -> u64 {
+        self.windows.iter().map(|w| u64::from(w.last - 1 - w.first)).sum()
     }
 
     /// Plays of a listener.
@@ -310,5 +346,30 @@ mod tests {
         assert_eq!(shards[0].target, [1, 2]);
         assert!(shards[1].item.is_empty());
         assert_eq!(windows.counts, [1, 1, 1, 0]);
+    }
+
+    #[test]
+    fn with_an_earlier_model_only_windows_with_a_newer_play_are_learnt_from() {
+        let mut plays = OwnedSequences::from_items(9, [vec![0, 1, 2, 3, 4], vec![5, 6, 7], vec![7, 8]]);
+        plays.known_at = vec![1, 2, 3, 4, 5, 1, 2, 3, 4, 9];
+        let input = FitInput::of(plays.view());
+        let none = Training { validation_share: 0.0, ..Training::default() };
+        let newer = |since| Windows::newer(&input, Targets::All, 2, &none, since);
+        let windows = newer(Some(TimestampMs(4)));
+        let mut shards = vec![Batch::default()];
+        assert_eq!(windows.len(), 2);
+        windows.fill(&[0, 1], &mut shards);
+        assert_eq!(shards[0].target, [3, 4, 8]);
+        assert_eq!(windows.counts, [1, 1, 1, 1, 1, 1, 1, 2, 1], "all plays are counted");
+        assert_eq!(windows.newest_play, Some(TimestampMs(9)));
+        assert_eq!(newer(None).len(), 4);
+        assert!(newer(Some(TimestampMs(9))).is_empty());
+        let all = Training { validation_share: 1.0, ..Training::default() };
+        let windows = Windows::newer(&input, Targets::All, 2, &all, Some(TimestampMs(4)));
+        assert_eq!(
+            windows.held_out,
+            [HeldOut { user: 0, n_history: 4, item: 4 }],
+            "a newer play, and three in all"
+        );
     }
 }
