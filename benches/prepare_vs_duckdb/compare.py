@@ -211,7 +211,9 @@ def world(binary, home, users, items, days, args):
     days_of_log = sorted((home / "log" / "plays").iterdir())
     away = home / "away"
     away.mkdir()
-    last = len(days_of_log) - 2
+    plays_of = [sum(part.stat().st_size for part in day.rglob("*") if part.is_file()) for day in days_of_log]
+    # After the last day of the world only plays arrive that were offline.
+    last = max(at for at, size in enumerate(plays_of) if 2 * size >= sorted(plays_of)[len(plays_of) // 2])
     for at in [last, last - 32]:
         for day in days_of_log[at:]:
             day.rename(away / day.name)
