@@ -776,11 +776,8 @@ fn undated_history(snapshot: Option<&Snapshot>, user: Option<UserKey>) -> Histor
     let mut history = History::default();
     let row = snapshot.and_then(|s| Some((s, s.user_row(user?)?)));
     if let Some((snapshot, row)) = row {
-        let profiles = snapshot.profiles();
-        let from = profiles.partition_point(|p| p.user < row);
-        let to = profiles.partition_point(|p| p.user <= row);
         let mut played: Vec<(u64, ItemKey)> =
-            profiles[from..to].iter().map(|p| (p.n_plays, snapshot.item_key(p.item))).collect();
+            snapshot.profile(row).iter().map(|p| (p.n_plays, snapshot.item_key(p.item))).collect();
         played.sort_unstable();
         history.item = played.into_iter().map(|(_, key)| key).collect();
     }

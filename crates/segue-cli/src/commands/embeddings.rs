@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 use rayon::prelude::*;
 use segue_data::progress::Progress;
+use segue_data::snapshot::ProfileRow;
 use segue_data::vectors_file::{IdVectors, VectorsWriter};
 use segue_data::{Sequence, Snapshot};
 use segue_models::{Drift, KeyedRecommender, Query, Rotation, Vectors};
@@ -182,6 +183,7 @@ impl Rows {
     fn items(&self, vectors: &dyn Vectors, snapshot: &Snapshot) -> IdVectors {
         let mut n_plays = vec![0; self.of_item.len()];
         snapshot.sequences().item.iter().for_each(|&row| n_plays[row as usize] += 1);
+        snapshot.profiles().iter().for_each(|entry| n_plays[entry.item as usize] += entry.n_plays);
         let mut out = IdVectors::default();
         for ((row, item), n_plays) in self.of_item.iter().zip(snapshot.items()).zip(n_plays) {
             if row.is_some_and(|row| vectors.item_vector(row, &mut out.vector)) {
@@ -190,6 +192,15 @@ impl Rows {
             }
         }
         out
+    }
+
+    /// Plays and items of a profile, the least played first: a profile has no order, and the most played stand where
+    /// models look first, as when the server asks them.
+    fn undated(&self, profile: &[ProfileRow]) -> (u64, Vec<u32>) {
+        let mut played: Vec<(u64, u32)> = profile.iter().map(|entry| (entry.n_plays, entry.item)).collect();
+        played.sort_unstable();
+        let rows = played.iter().map(|&(_, row)| self.of_item[row as usize].unwrap_or(u32::MAX)).collect();
+        (played.iter().map(|p| p.0).sum(), rows)
     }
 
     /// In the order of the snapshot, a part at a time; how many there were.
@@ -212,10 +223,16 @@ impl Rows {
                 .par_iter()
                 .map(|&user| {
                     let (first, last) = (plays.offsets[user] as usize, plays.offsets[user + 1] as usize);
-                    let history = Sequence { item: &self.item[first..last], ..plays.user(user) };
+                    let mut history = Sequence { item: &self.item[first..last], ..plays.user(user) };
+                    let mut n_plays = (last - first) as u64;
+                    let undated;
+                    if history.item.is_empty() {
+                        (n_plays, undated) = self.undated(snapshot.profile(user as u32));
+                        history = Sequence { item: &undated, ..Sequence::default() };
+                    }
                     let mut vector = Vec::new();
                     let query = Query { history, now, ..Query::default() };
-                    vectors.user_vector(&query, &mut vector).then(|| ((last - first) as u64, vector))
+                    vectors.user_vector(&query, &mut vector).then_some((n_plays, vector))
                 })
                 .collect();
             let mut rows = IdVectors::default();

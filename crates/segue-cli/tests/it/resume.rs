@@ -208,3 +208,30 @@ fn vectors_are_exported_and_turned(cli: &Cli) {
     let one_file = cli.text(&["model", "embeddings", "next", "--home", "h", "--out", "x.parquet"]);
     assert!(one_file.contains("exit 1") && one_file.contains("--only items"), "{one_file}");
 }
+
+#[test]
+fn listeners_without_dates_have_vectors_too() {
+    let cli = Cli::new();
+    let mut csv = String::from("user_id,item_id,n_plays\n");
+    for user in 0..12 {
+        for item in 0..4 {
+            csv += &format!("u{user},i{},{}\n", (user * 5 + item * 3) % 9, 1 + (user + item) % 5);
+        }
+    }
+    cli.write("profiles.csv", &csv);
+    cli.write("h/segue.toml", "[model.factors]\nkind = \"ials\"\nfactors = 4\n");
+    for command in [
+        &["import", "profiles.csv"][..],
+        &["prepare"],
+        &["train"],
+        &["model", "embeddings", "factors", "--out", "vectors"],
+    ] {
+        let output = cli.run(&[command, &["--home", "h", "--quiet"]].concat());
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let users = IdVectors::read(&cli.path().join("vectors/users.parquet"), "user_id").unwrap();
+    let items = IdVectors::read(&cli.path().join("vectors/items.parquet"), "item_id").unwrap();
+    assert_eq!((users.id.len(), items.id.len()), (12, 9));
+    let plays: u64 = (0..12).flat_map(|u| (0..4).map(move |i| 1 + (u + i) % 5)).sum();
+    assert_eq!((users.n_plays.iter().sum::<u64>(), items.n_plays.iter().sum::<u64>()), (plays, plays));
+}

@@ -212,6 +212,7 @@ impl Snapshot {
         let format = version.get("format").and_then(serde_json::Value::as_u64);
         if format != Some(u64::from(FORMAT)) {
             let got = format.map_or("none".to_owned(), |f| f.to_string());
+            let got = format!("{got}; `segue prepare` builds it anew");
             return Err(DataError::corrupt(&path, format!("format {FORMAT}"), got));
         }
         let manifest: Manifest = serde_json::from_slice(&bytes)
@@ -375,6 +376,14 @@ impl Snapshot {
     #[must_use]
     pub fn profiles(&self) -> &[ProfileRow] {
         &self.profiles
+    }
+
+    /// The undated profile of the user in row `user`, by item row; empty if there is none.
+    #[must_use]
+    pub fn profile(&self, user: u32) -> &[ProfileRow] {
+        let from = self.profiles.partition_point(|p| p.user < user);
+        let to = self.profiles.partition_point(|p| p.user <= user);
+        &self.profiles[from..to]
     }
 
     /// What the listener did with each item they played, by item row; counted from the plays.
