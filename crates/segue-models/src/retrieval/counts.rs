@@ -240,9 +240,16 @@ struct OffsetScratch {
 /// Keeps the `limit` greatest entries of a row, at least 1, ties by column. What is cut ends in column order.
 pub(crate) fn prune(row: &mut Vec<(u32, f32)>, limit: usize) {
     if row.len() > limit {
+        select(row, limit);
+        row.sort_unstable_by_key(|e| e.0);
+    }
+}
+
+/// Keeps the `limit` greatest entries of a row, at least 1, ties by column; the least of them is the last.
+pub(crate) fn select(row: &mut Vec<(u32, f32)>, limit: usize) {
+    if row.len() > limit {
         row.select_nth_unstable_by(limit - 1, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         row.truncate(limit);
-        row.sort_unstable_by_key(|e| e.0);
     }
 }
 

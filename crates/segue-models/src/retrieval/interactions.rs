@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::Targets;
+use super::counts::{Targets, select};
 use crate::FitInput;
 use crate::sparse::Csr;
 
@@ -171,43 +171,78 @@ impl Interactions {
         &self.entry[self.item_offsets[item as usize]..self.item_offsets[item as usize + 1]]
     }
 
-    /// The matrix `finish(i, j, Σ_u left[u, i] · right[u, j])`: one row per item `i`, without its diagonal.
+    /// The matrix `finish(i, j, Σ_u left[u, i] · right[u, j])`: one row per item `i`, without its diagonal,
+    /// the `limit` greatest entries of each, at least 1, ties by column.
     ///
-    /// `left` and `right` are `[n_entries]` beside `item`. Sums are `f64`, users ascending. Entries for which
-    /// `finish` gives 0 or no finite number are left out; `cut` may shorten a row, whose
-    /// columns are in no order.
+    /// `left` and `right` are `[n_entries]` beside `item`; `left[u, i] · right[u, j]` is never negative, and 0 only
+    /// where `left[u, i]` is. Sums are `f64`, users ascending. Entries for which `finish` gives 0 or no finite number are left out.
     pub(crate) fn item_products(
         &self,
         left: &[f32],
         right: &[f32],
         finish: impl Fn(u32, u32, f64) -> f64 + Sync + Send,
-        cut: impl Fn(&mut Vec<(u32, f32)>) + Sync + Send,
+        limit: usize,
     ) -> Csr {
         let n = self.n_items as usize;
-        let scratch = || (vec![0.0_f64; n], Vec::<u32>::new());
+        // One slot more than there are items: the slot after the last is written before it is known to count.
+        let scratch = || (vec![0.0_f64; n], vec![0_u32; n + 1]);
         Csr::build(self.n_items, scratch, |(sum, touched), source, out| {
+            let mut n_touched = 0;
             for &(user, at) in self.of_item(source) {
                 let weight = f64::from(left[at as usize]);
+                if weight == 0.0 {
+                    continue;
+                }
                 let range = self.of_user(user as usize);
                 for (&other, &value) in self.item[range.clone()].iter().zip(&right[range]) {
                     let sum = &mut sum[other as usize];
-                    if *sum == 0.0 {
-                        touched.push(other);
-                    }
+                    // Without a branch: whether a pair is new cannot be predicted.
+                    touched[n_touched] = other;
+                    n_touched += usize::from(*sum == 0.0);
                     *sum += weight * f64::from(value);
                 }
             }
-            for other in touched.drain(..) {
+            let mut greatest = Greatest::new(limit, out);
+            for &other in &touched[..n_touched] {
                 let product = std::mem::take(&mut sum[other as usize]);
                 let value = finish(source, other, product);
                 if other != source && value as f32 != 0.0 && value.is_finite() {
-                    out.push((other, value as f32));
+                    greatest.push(other, value as f32);
                 }
             }
-            // Sorted after it is cut: a row may have thousands of entries of which a hundred are kept.
-            cut(out);
-            out.sort_unstable_by_key(|e| e.0);
+            greatest.finish();
         })
+    }
+}
+
+/// Keeps the `limit` greatest entries of a row as they come, ties by column: thousands come of which a hundred stay.
+struct Greatest<'a> {
+    limit: usize,
+    /// What is below it cannot stay.
+    floor: f32,
+    row: &'a mut Vec<(u32, f32)>,
+}
+
+impl<'a> Greatest<'a> {
+    fn new(limit: usize, row: &'a mut Vec<(u32, f32)>) -> Self {
+        Self { limit, floor: f32::NEG_INFINITY, row }
+    }
+
+    #[inline]
+    fn push(&mut self, col: u32, value: f32) {
+        if value >= self.floor {
+            self.row.push((col, value));
+            if self.row.len() >= self.limit.saturating_mul(2) {
+                select(self.row, self.limit);
+                self.floor = self.row[self.limit - 1].1;
+            }
+        }
+    }
+
+    /// The row in column order.
+    fn finish(self) {
+        select(self.row, self.limit);
+        self.row.sort_unstable_by_key(|e| e.0);
     }
 }
 

@@ -16,7 +16,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::{Targets, prune};
+use super::counts::Targets;
 use super::interactions::{Interactions, Reading, RowsOf, TermFrequency};
 use super::item_model::{History, ItemModel, ItemModelConfig, check_setting};
 use super::item_to_item::ItemToItem;
@@ -123,7 +123,7 @@ over = ["users", "sessions"]
             &weight,
             &weight,
             |a, b, dot| dot / (norm[a as usize] * norm[b as usize] + shrinkage),
-            |row| prune(row, self.neighbours),
+            self.neighbours,
         )))
     }
 }

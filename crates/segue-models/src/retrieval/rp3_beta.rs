@@ -14,7 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::{Targets, prune};
+use super::counts::Targets;
 use super::interactions::{Interactions, Reading, RowsOf, TermFrequency};
 use super::item_model::{History, ItemModel, ItemModelConfig, check_setting};
 use super::item_to_item::ItemToItem;
@@ -112,7 +112,7 @@ tf = ["binary", "log"]
             &to_user,
             &to_item,
             |_, to, walk| walk / held_back[to as usize],
-            |row| prune(row, self.neighbours),
+            self.neighbours,
         )))
     }
 }

@@ -100,7 +100,7 @@ l2 = { low = 5.0, high = 500.0, log = true }
         };
         let plays = Interactions::of(input, &reading);
         let n_listeners: Vec<f64> = (0..plays.n_items).map(|i| plays.of_item(i).len() as f64).collect();
-        let in_common = plays.item_products(&plays.weight, &plays.weight, |_, _, n| n, |_| {});
+        let in_common = plays.item_products(&plays.weight, &plays.weight, |_, _, n| n, usize::MAX);
         drop(plays);
         let scratch = || Scratch { place: vec![0; n_listeners.len()], ..Scratch::default() };
         let by_target = Csr::build(n_listeners.len() as u32, scratch, |scratch, target, out| {
