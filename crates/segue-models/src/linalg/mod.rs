@@ -5,6 +5,7 @@
 
 pub(crate) mod cholesky;
 pub(crate) mod gram;
+pub(crate) mod screen;
 pub(crate) mod spd_inverse;
 pub(crate) mod tile;
 pub(crate) mod vector;

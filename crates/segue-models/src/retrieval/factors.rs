@@ -1,15 +1,17 @@
 //! Item vectors and the best items for many listeners at once: the common core of factor models.
 //!
-//! Vectors are padded with zeros to a multiple of 32, their *width*. Scores are products of 8 listeners × 32 items
-//! at a time, and no score is kept that cannot be among the best `k`. A score is one chain of fused multiply-adds, so
-//! a listener's list is the same bit by bit whether it is asked for alone or among others.
+//! Vectors are padded with zeros to a multiple of 32, their *width*. 8 listeners × 32 items at a time are screened:
+//! in bytes where the processor multiplies those faster ([`screen`]), else in `f32`. What may be among
+//! the best `k` is then scored, always by the same [`dot`]: the list is exact, and the same bit by bit on any
+//! processor, alone or among others.
 //!
 //! Items are scanned by falling length of their vectors. No score exceeds the product of both lengths
-//! (Cauchy-Schwarz), so once that is below the worst of the best `k`, the rest need not be scored: the list is exact.
+//! (Cauchy-Schwarz), so once that is below the worst of the best `k`, the rest need not be looked at.
 
 use rayon::prelude::*;
 
-use crate::linalg::tile::{self, Factor, LANES, ROWS};
+use crate::linalg::screen;
+use crate::linalg::tile::{self, Factor, LANES, ROWS, Tile};
 use crate::linalg::vector::dot;
 use crate::top_k::TopK;
 use crate::{ItemFilter, ModelError, Scored, Tensors};
@@ -28,10 +30,25 @@ pub struct Factors {
     rows: Vec<f32>,
     /// Items by falling length of their vectors, ties by row.
     order: Vec<u32>,
-    /// The vectors in that order by 32: `[n_items / 32][width][32]`.
-    panels: Vec<f32>,
+    /// The vectors in that order.
+    scanned: Scanned,
     /// `[n_items / 32]` no vector of the panel is longer.
     reach: Vec<f32>,
+}
+
+/// Item vectors in the order of the scan, in panels of 32.
+#[derive(Debug, Clone, PartialEq)]
+enum Scanned {
+    /// `[n_items, width]`, and the same in bytes to screen with.
+    Bytes(Vec<f32>, screen::Items),
+    /// `[n_items / 32][width][32]`.
+    Floats(Vec<f32>),
+}
+
+impl Default for Scanned {
+    fn default() -> Self {
+        Self::Floats(Vec::new())
+    }
 }
 
 /// The length of vectors of `n_factors` numbers with their padding.
@@ -47,6 +64,10 @@ impl Factors {
     /// If `rows` is not whole.
     #[must_use]
     pub fn new(n_factors: usize, rows: Vec<f32>) -> Self {
+        Self::scanned_in(n_factors, rows, screen::is_fast())
+    }
+
+    fn scanned_in(n_factors: usize, rows: Vec<f32>, bytes: bool) -> Self {
         let width = padded(n_factors);
         assert!(
             n_factors > 0 && rows.len().is_multiple_of(width),
@@ -56,15 +77,25 @@ impl Factors {
         let lengths: Vec<f32> = rows.par_chunks_exact(width).map(length).collect();
         let mut order: Vec<u32> = (0..lengths.len() as u32).collect();
         order.sort_unstable_by(|&a, &b| lengths[b as usize].total_cmp(&lengths[a as usize]).then(a.cmp(&b)));
-        let mut panels = Vec::with_capacity(rows.len().next_multiple_of(LANES * width));
-        let (mut part, mut reach) = (Vec::with_capacity(LANES * width), Vec::new());
+        let reach = order.chunks(LANES).map(|items| lengths[items[0] as usize]).collect();
+        let mut scanned = if bytes {
+            Scanned::Bytes(Vec::with_capacity(rows.len()), screen::Items::new(width))
+        } else {
+            Scanned::Floats(Vec::with_capacity(rows.len().next_multiple_of(LANES * width)))
+        };
+        let mut panel = Vec::with_capacity(LANES * width);
         for items in order.chunks(LANES) {
-            part.clear();
-            items.iter().for_each(|&item| part.extend_from_slice(&rows[item as usize * width..][..width]));
-            tile::pack_panel(&part, width, width, &mut panels);
-            reach.push(lengths[items[0] as usize]);
+            panel.clear();
+            items.iter().for_each(|&item| panel.extend_from_slice(&rows[item as usize * width..][..width]));
+            match &mut scanned {
+                Scanned::Bytes(rows, bytes) => {
+                    rows.extend_from_slice(&panel);
+                    bytes.push(&panel);
+                }
+                Scanned::Floats(panels) => tile::pack_panel(&panel, width, width, panels),
+            }
         }
-        Self { n_items: lengths.len() as u32, n_factors, rows, order, panels, reach }
+        Self { n_items: lengths.len() as u32, n_factors, rows, order, scanned, reach }
     }
 
     /// Number of items.
@@ -139,32 +170,25 @@ impl Factors {
         groups.into_iter().flatten().collect()
     }
 
-    /// Offers every item to every listener of a group.
+    /// Offers to every listener of a group the items that may be among the best.
     fn scan(&self, users: &[f32], k: usize, filters: &[ItemFilter<'_>], best: &mut [TopK]) {
         let width = self.width();
-        let mut packed = Vec::with_capacity(filters.len().next_multiple_of(ROWS) * width);
-        for part in users.chunks(ROWS * width) {
-            tile::pack_rows(part, width, width, &mut packed);
-        }
+        let mut parts: Vec<Listeners<'_>> =
+            users.chunks(ROWS * width).map(|users| self.listeners(users)).collect();
         best.iter_mut().for_each(|best| best.reset(k.min(self.n_items as usize)));
-        let lengths: Vec<f32> = users.chunks_exact(width).map(length).collect();
-        let mut scores = [[0.0; LANES]; ROWS];
-        for ((items, panel), &reach) in
-            self.order.chunks(LANES).zip(self.panels.chunks_exact(LANES * width)).zip(&self.reach)
-        {
+        for (at, (items, &reach)) in self.order.chunks(LANES).zip(&self.reach).enumerate() {
             // The last panel may be filled up with items that do not exist.
             let exist = u32::MAX >> (LANES - items.len());
-            let panel = Factor { values: panel, stride: LANES };
-            let parts = packed.chunks_exact(ROWS * width).zip(filters.chunks(ROWS));
-            let listeners = best.chunks_mut(ROWS).zip(lengths.chunks(ROWS));
             let mut any = false;
-            for ((rows, filters), (best, lengths)) in parts.zip(listeners) {
+            for ((part, filters), best) in
+                parts.iter_mut().zip(filters.chunks(ROWS)).zip(best.chunks_mut(ROWS))
+            {
                 let mut floor = [f32::INFINITY; ROWS];
-                for ((floor, best), length) in floor.iter_mut().zip(&*best).zip(lengths) {
+                for ((floor, best), length) in floor.iter_mut().zip(&*best).zip(&part.lengths) {
+                    *floor = best.floor_score();
                     // Items are not in the order of ties: a score equal to the worst may still be taken.
-                    *floor = best.floor_score().next_down();
                     // Longer than any rounding of the sums; what is not a number is not skipped.
-                    if length * reach * (1.0 + 1e-4) <= *floor {
+                    if length * reach * (1.0 + 1e-4) < *floor {
                         *floor = f32::INFINITY;
                     }
                 }
@@ -172,16 +196,18 @@ impl Factors {
                     continue;
                 }
                 any = true;
-                let rows = Factor { values: rows, stride: ROWS };
-                let above = tile::product_above(width, rows, panel, &floor, &mut scores);
-                for (r, (best, filter)) in best.iter_mut().zip(filters).enumerate() {
-                    let mut good = above[r] & exist;
+                let may_reach = self.may_reach(part, at, reach, &floor);
+                let users = part.users.chunks_exact(width);
+                for (((may_reach, user), best), filter) in may_reach.iter().zip(users).zip(best).zip(filters)
+                {
+                    let mut good = may_reach & exist;
                     while good != 0 {
                         let lane = good.trailing_zeros() as usize;
                         good &= good - 1;
-                        let score = scores[r][lane];
-                        if score >= best.floor_score() && filter.admits(items[lane]) {
-                            best.offer(score, items[lane]);
+                        let item = items[lane];
+                        let score = dot(user, self.scanned_row(at * LANES + lane, item));
+                        if score >= best.floor_score() && filter.admits(item) {
+                            best.offer(score, item);
                         }
                     }
                 }
@@ -189,6 +215,55 @@ impl Factors {
             if !any {
                 return; // and what follows is shorter
             }
+        }
+    }
+
+    /// Up to 8 listeners in the form that items are screened with.
+    fn listeners<'a>(&self, users: &'a [f32]) -> Listeners<'a> {
+        let width = self.width();
+        let form = match &self.scanned {
+            Scanned::Bytes(..) => Form::Bytes(screen::Listeners::new(users, width)),
+            Scanned::Floats(_) => {
+                let mut packed = Vec::with_capacity(ROWS * width);
+                tile::pack_rows(users, width, width, &mut packed);
+                Form::Floats(packed, [[0.0; LANES]; ROWS])
+            }
+        };
+        Listeners { users, lengths: users.chunks_exact(width).map(length).collect(), form }
+    }
+
+    /// Of each listener the items of a panel that may reach the listener's floor.
+    fn may_reach(
+        &self,
+        part: &mut Listeners<'_>,
+        panel: usize,
+        reach: f32,
+        floor: &[f32; ROWS],
+    ) -> [u32; ROWS] {
+        let width = self.width();
+        match (&self.scanned, &mut part.form) {
+            (Scanned::Bytes(_, items), Form::Bytes(listeners)) => {
+                screen::may_reach(listeners, items, panel, floor)
+            }
+            (Scanned::Floats(panels), Form::Floats(rows, scores)) => {
+                // Sums of another order than those of `dot`: both are within this of the product.
+                let rounding = (width + 64) as f32 * f32::EPSILON * reach;
+                let mut below = *floor;
+                for (floor, length) in below.iter_mut().zip(&part.lengths) {
+                    *floor = (*floor - rounding * length).next_down();
+                }
+                let panel = Factor { values: &panels[panel * LANES * width..], stride: LANES };
+                tile::product_above(width, Factor { values: rows, stride: ROWS }, panel, &below, scores)
+            }
+            _ => unreachable!("listeners have the form that `listeners` gave them"),
+        }
+    }
+
+    /// The vector of an item at its place in the scan.
+    fn scanned_row(&self, place: usize, item: u32) -> &[f32] {
+        match &self.scanned {
+            Scanned::Bytes(rows, _) => &rows[place * self.width()..][..self.width()],
+            Scanned::Floats(_) => self.row(item),
         }
     }
 
@@ -244,6 +319,22 @@ impl Factors {
     }
 }
 
+/// Up to 8 listeners who are scanned for together.
+struct Listeners<'a> {
+    /// `[n, width]`.
+    users: &'a [f32],
+    /// `[n]`, from above.
+    lengths: Vec<f32>,
+    form: Form,
+}
+
+/// As [`Scanned`].
+enum Form {
+    Bytes(screen::Listeners),
+    /// Rows of a tile, and room for their products.
+    Floats(Vec<f32>, Tile),
+}
+
 /// The length of a vector, from above.
 fn length(vector: &[f32]) -> f32 {
     let square: f64 = vector.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
@@ -253,6 +344,7 @@ fn length(vector: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use segue_nn::Counter;
 
     use super::*;
 
@@ -274,12 +366,15 @@ mod tests {
             } else {
                 0.0
             };
-            let factors = Factors::new(n_factors, (0..n_items * width).map(value).collect());
+            let rows: Vec<f32> = (0..n_items * width).map(value).collect();
+            let factors = Factors::scanned_in(n_factors, rows.clone(), true);
+            let in_floats = Factors::scanned_in(n_factors, rows, false);
             let users: Vec<f32> = (0..n_users * width).map(|i| value(i + 7 * width)).collect();
             let exclude: Vec<u32> = exclude.into_iter().collect();
             let filter = ItemFilter { exclude: &exclude, allow: allow.as_ref().map(<[u64; 2]>::as_slice) };
             let got = factors.top_k_batch(&users, k, &vec![filter; n_users]);
             prop_assert_eq!(got.len(), n_users);
+            prop_assert_eq!(&got, &in_floats.top_k_batch(&users, k, &vec![filter; n_users]));
             for (user, got) in users.chunks_exact(width).zip(&got) {
                 let mut want: Vec<Scored> = (0..n_items as u32).filter(|&i| filter.admits(i)).map(|item| {
                     let score = factors.row(item).iter().zip(user).map(|(a, b)| a * b).sum::<f32>() + 0.0;
@@ -293,7 +388,37 @@ mod tests {
                 prop_assert_eq!(got, &alone);
             }
             let mut tensors = factors.store("item", Tensors::new());
-            prop_assert_eq!(Factors::load("item", n_factors, &mut tensors).unwrap(), factors);
+            prop_assert_eq!(Factors::load("item", n_factors, &mut tensors).unwrap().rows, factors.rows);
+        }
+    }
+
+    proptest! {
+        /// Numbers of any size, where the order of a sum matters to its last digit.
+        #[test]
+        fn lists_are_the_same_bits_however_items_are_screened(
+            n_items in 1_usize..200,
+            n_factors in 1_usize..70,
+            seed in any::<u64>(),
+            k in 1_usize..20,
+        ) {
+            let width = padded(n_factors);
+            let draws = Counter::new(seed, 1);
+            let value = |i: usize| if i % width < n_factors { draws.normal(i as u64) } else { 0.0 };
+            let rows: Vec<f32> = (0..n_items * width).map(value).collect();
+            let users: Vec<f32> = (0..9 * width).map(|i| value(i + n_items * width)).collect();
+            let lists = |bytes| {
+                let factors = Factors::scanned_in(n_factors, rows.clone(), bytes);
+                factors.top_k_batch(&users, k, &[ItemFilter::default(); 9])
+            };
+            let got = lists(true);
+            prop_assert_eq!(&got, &lists(false));
+            for (user, got) in users.chunks_exact(width).zip(&got) {
+                let mut want: Vec<Scored> = (0..).zip(rows.chunks_exact(width))
+                    .map(|(item, row)| Scored { item, score: dot(user, row) }).collect();
+                want.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.item.cmp(&b.item)));
+                want.truncate(k);
+                prop_assert_eq!(got, &want);
+            }
         }
     }
 
