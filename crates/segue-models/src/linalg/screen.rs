@@ -191,8 +191,8 @@ fn may_reach_plain(
             }
             let most = listeners.size[r].mul_add(columns.error[c], sum as f32 * columns.scale[c]);
             let most = listeners.own_error[r].mul_add(columns.length[c], most);
-            // Not `>=`: see above.
-            mask[r] |= u32::from(!(most < floor[r])) << c;
+            let may = most >= floor[r] || most.is_nan() || floor[r].is_nan();
+            mask[r] |= u32::from(may) << c;
         }
     }
     mask

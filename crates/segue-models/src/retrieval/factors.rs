@@ -11,7 +11,7 @@
 use rayon::prelude::*;
 
 use crate::linalg::screen;
-use crate::linalg::tile::{self, Factor, LANES, ROWS, Tile};
+use crate::linalg::tile::{self, Factor, LANES, ROWS};
 use crate::linalg::vector::dot;
 use crate::top_k::TopK;
 use crate::{ItemFilter, ModelError, Scored, Tensors};
@@ -173,16 +173,14 @@ impl Factors {
     /// Offers to every listener of a group the items that may be among the best.
     fn scan(&self, users: &[f32], k: usize, filters: &[ItemFilter<'_>], best: &mut [TopK]) {
         let width = self.width();
-        let mut parts: Vec<Listeners<'_>> =
+        let parts: Vec<Listeners<'_>> =
             users.chunks(ROWS * width).map(|users| self.listeners(users)).collect();
         best.iter_mut().for_each(|best| best.reset(k.min(self.n_items as usize)));
         for (at, (items, &reach)) in self.order.chunks(LANES).zip(&self.reach).enumerate() {
             // The last panel may be filled up with items that do not exist.
             let exist = u32::MAX >> (LANES - items.len());
             let mut any = false;
-            for ((part, filters), best) in
-                parts.iter_mut().zip(filters.chunks(ROWS)).zip(best.chunks_mut(ROWS))
-            {
+            for ((part, filters), best) in parts.iter().zip(filters.chunks(ROWS)).zip(best.chunks_mut(ROWS)) {
                 let mut floor = [f32::INFINITY; ROWS];
                 for ((floor, best), length) in floor.iter_mut().zip(&*best).zip(&part.lengths) {
                     *floor = best.floor_score();
@@ -226,26 +224,20 @@ impl Factors {
             Scanned::Floats(_) => {
                 let mut packed = Vec::with_capacity(ROWS * width);
                 tile::pack_rows(users, width, width, &mut packed);
-                Form::Floats(packed, [[0.0; LANES]; ROWS])
+                Form::Floats(packed)
             }
         };
         Listeners { users, lengths: users.chunks_exact(width).map(length).collect(), form }
     }
 
     /// Of each listener the items of a panel that may reach the listener's floor.
-    fn may_reach(
-        &self,
-        part: &mut Listeners<'_>,
-        panel: usize,
-        reach: f32,
-        floor: &[f32; ROWS],
-    ) -> [u32; ROWS] {
+    fn may_reach(&self, part: &Listeners<'_>, panel: usize, reach: f32, floor: &[f32; ROWS]) -> [u32; ROWS] {
         let width = self.width();
-        match (&self.scanned, &mut part.form) {
+        match (&self.scanned, &part.form) {
             (Scanned::Bytes(_, items), Form::Bytes(listeners)) => {
                 screen::may_reach(listeners, items, panel, floor)
             }
-            (Scanned::Floats(panels), Form::Floats(rows, scores)) => {
+            (Scanned::Floats(panels), Form::Floats(rows)) => {
                 // Sums of another order than those of `dot`: both are within this of the product.
                 let rounding = (width + 64) as f32 * f32::EPSILON * reach;
                 let mut below = *floor;
@@ -253,7 +245,8 @@ impl Factors {
                     *floor = (*floor - rounding * length).next_down();
                 }
                 let panel = Factor { values: &panels[panel * LANES * width..], stride: LANES };
-                tile::product_above(width, Factor { values: rows, stride: ROWS }, panel, &below, scores)
+                let rows = Factor { values: rows, stride: ROWS };
+                tile::product_above(width, rows, panel, &below, &mut [[0.0; LANES]; ROWS])
             }
             _ => unreachable!("listeners have the form that `listeners` gave them"),
         }
@@ -331,8 +324,8 @@ struct Listeners<'a> {
 /// As [`Scanned`].
 enum Form {
     Bytes(screen::Listeners),
-    /// Rows of a tile, and room for their products.
-    Floats(Vec<f32>, Tile),
+    /// Rows of a tile.
+    Floats(Vec<f32>),
 }
 
 /// The length of a vector, from above.
