@@ -1,5 +1,5 @@
-//! Latency of one request to a sequence model on one thread: the encoding of a history of 200 events, and
-//! with it the exact best 100 of a million items from tables in 32, 16 and 8 bits a number (d = 64).
+//! Latency of one request to a sequence model on one thread: the encoding of a history of 200 events by
+//! each kind, and with it the exact best 100 of a million items from tables in 32, 16 and 8 bits a number (d = 64).
 //!
 //! Weights are those of an untrained network with seed 1. Item vectors are normal numbers whose lengths
 //! vary by a factor of e (one standard deviation), listeners' vectors are encoded from random histories: no real
@@ -13,7 +13,7 @@
 use std::time::Instant;
 
 use segue_models::registry::Model;
-use segue_models::sequence::{Architecture, ESasRec, SasRec, SequenceModel};
+use segue_models::sequence::{Architecture, ESasRec, Gru4Rec, Hstu, SasRec, SequenceModel};
 use segue_models::{ItemTable, Query, Scored};
 use segue_nn::{ByteTable, Counter, Embedding, HalfTable};
 
@@ -51,9 +51,13 @@ fn measure(n_items: usize, n_requests: usize) -> AnyResult<()> {
         .collect();
     println!("| request | p50 ms | p99 ms | overlap@100 with f32 |");
     println!("|---|---:|---:|---:|");
-    let sasrec = model(<SasRec as Model>::Config::default().plan()?.0);
-    encode("`sasrec`", &sasrec, &histories);
-    drop(sasrec);
+    for (name, network) in [
+        ("`sasrec`", <SasRec as Model>::Config::default().plan()?.0),
+        ("`hstu`", <Hstu as Model>::Config::default().plan()?.0),
+        ("`gru4rec`", <Gru4Rec as Model>::Config::default().plan()?.0),
+    ] {
+        encode(name, &model(network), &histories);
+    }
     let esasrec = model(<ESasRec as Model>::Config::default().plan()?.0);
     encode("`esasrec`", &esasrec, &histories);
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use segue_nn::{ByteTable, HalfTable, ShortVector, simd};
+use segue_nn::{ByteTable, HalfTable, ShortVector, row_products, simd};
 
 use crate::Scored;
 use crate::top_k::TopK;
@@ -58,14 +58,7 @@ impl ItemTable {
 
 /// The products of `user` with rows of a table `[n_items, d]`.
 pub(crate) fn score_f32(table: &[f32], d: usize, user: &[f32], rows: Range<usize>, scores: &mut [f32]) {
-    simd::vectorised(
-        #[inline(always)]
-        || {
-            for (score, row) in scores.iter_mut().zip(table[rows.start * d..rows.end * d].chunks_exact(d)) {
-                *score = simd::dot(user, row);
-            }
-        },
-    );
+    row_products(user, &table[rows.start * d..rows.end * d], scores);
 }
 
 /// The best `k` of `n` items, whose scores `score` fills in a chunk at a time.

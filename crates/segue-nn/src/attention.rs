@@ -49,7 +49,6 @@ impl CausalAttention {
         out: &mut [f32],
     ) {
         let (d, head_dim) = (self.d, self.d / self.n_heads);
-        let scale = 1.0 / (head_dim as f32).sqrt();
         let noise = self.noise(pass);
         let mut at = 0;
         for sequence in pass.sequences() {
@@ -62,8 +61,7 @@ impl CausalAttention {
                     let k = Mat::strided(&tokens[d + column..], last, head_dim, 3 * d);
                     let v = Mat::strided(&tokens[2 * d + column..], last, head_dim, 3 * d);
                     let weights = &mut saved[at..at + block.len()];
-                    matmul(weights, width, false, k, q.t());
-                    dispatch(Softmax { weights, block, scale });
+                    self.weigh(q, k, block, weights);
                     let used: &[f32] = if let Some(key) = noise {
                         let dropped = &mut scratch[..block.len()];
                         dropped.copy_from_slice(weights);
@@ -78,6 +76,34 @@ impl CausalAttention {
                 }
             }
         }
+    }
+
+    /// What [`forward`](Self::forward) without dropout gives for the last token of each sequence, bit for bit:
+    /// fills `out` `[n_sequences, d]` from the queries `q` `[n_sequences, d]` of these tokens and the
+    /// keys and values `kv` `[n, 2 d]` of all. The row of an empty sequence means nothing.
+    pub fn last(&self, pass: &Pass<'_>, q: &[f32], kv: &[f32], scratch: &mut [f32], out: &mut [f32]) {
+        let (d, head_dim) = (self.d, self.d / self.n_heads);
+        let rows = q.chunks_exact(d).zip(out.chunks_exact_mut(d));
+        for ((q, out), sequence) in rows.zip(pass.sequences()).filter(|(_, sequence)| !sequence.is_empty()) {
+            let tokens = &kv[sequence.start * 2 * d..sequence.end * 2 * d];
+            let last = sequence.len();
+            let block = QueryBlock { first: last - 1, last };
+            let weights = &mut scratch[..block.len()];
+            for column in (0..d).step_by(head_dim) {
+                let q = Mat::new(&q[column..column + head_dim], 1, head_dim);
+                let k = Mat::strided(&tokens[column..], last, head_dim, 2 * d);
+                let v = Mat::strided(&tokens[d + column..], last, head_dim, 2 * d);
+                self.weigh(q, k, block, weights);
+                matmul(&mut out[column..], d, false, Mat::strided(weights, last, 1, block.width()).t(), v);
+            }
+        }
+    }
+
+    /// Fills the weights `[keys, width]` of a block.
+    fn weigh(&self, q: Mat<'_>, k: Mat<'_>, block: QueryBlock, weights: &mut [f32]) {
+        let scale = 1.0 / ((self.d / self.n_heads) as f32).sqrt();
+        matmul(weights, block.width(), false, k, q.t());
+        dispatch(Softmax { weights, block, scale });
     }
 
     /// Fills `d_qkv` `[n, 3 d]` from `d_out` `[n, d]`.

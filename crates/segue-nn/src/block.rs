@@ -142,21 +142,77 @@ impl Block {
         let qkv = saved.take(s.qkv);
         let weights = saved.take(s.weights);
         let attended = saved.take(s.n_d);
-        let gate_1 = saved.take(s.gate);
-        let middle = saved.take(s.n_d);
-        let normed_2 = saved.take(s.n_d);
-        let mlp = saved.take(s.mlp);
-        let gate_2 = saved.take(s.gate);
         let mut scratch = Carve::new(scratch);
         let added = scratch.take(s.n_d);
 
         self.norm_1.forward(pass.params, x, normed);
         self.qkv.forward(pass.params, normed, qkv);
         if let Some(rope) = rope {
-            rope.rotate(pass, self.config.d, qkv, false);
+            rope.rotate(pass, 3 * self.config.d, 2 * self.config.d, qkv, false);
         }
         let rest = scratch.take(self.attention.scratch_len(pass.offsets));
         self.attention.forward(pass, qkv, weights, rest, attended);
+        self.after_attention(pass, x, attended, saved, added, y);
+    }
+
+    /// Numbers of space of [`last`](Self::last).
+    #[must_use]
+    pub fn last_len(&self, offsets: &[u32]) -> usize {
+        let (d, n) = (self.config.d, offsets.last().map_or(0, |&n| n as usize));
+        let n_last = offsets.len().saturating_sub(1);
+        let wide = 3 * n * d + self.attention.scratch_len(offsets);
+        wide + 5 * n_last * d + self.after_attention_len(n_last)
+    }
+
+    /// What [`forward`](Self::forward) without dropout gives for the last token of each sequence, bit for bit:
+    /// fills `y` `[n_sequences, d]`. Of the other tokens only keys and values are computed. The row of an
+    /// empty sequence means nothing.
+    pub fn last(&self, pass: &Pass<'_>, rope: Option<&Rope>, x: &[f32], space: &mut [f32], y: &mut [f32]) {
+        let d = self.config.d;
+        let mut space = Carve::new(space);
+        let normed = space.take(x.len());
+        let kv = space.take(2 * x.len());
+        let [x_last, normed_last, q, attended, added] = [(); 5].map(|()| space.take(y.len()));
+        let rest = space.take(self.attention.scratch_len(pass.offsets));
+
+        self.norm_1.forward(pass.params, x, normed);
+        self.qkv.forward_part(pass.params, d..3 * d, normed, kv);
+        pass.gather_last(d, x, x_last);
+        pass.gather_last(d, normed, normed_last);
+        self.qkv.forward_part(pass.params, 0..d, normed_last, q);
+        if let Some(rope) = rope {
+            rope.rotate(pass, 2 * d, d, kv, false);
+            for (q, sequence) in q.chunks_exact_mut(d).zip(pass.sequences()) {
+                rope.turn(sequence.len().saturating_sub(1), q, false);
+            }
+        }
+        self.attention.last(pass, q, kv, rest, attended);
+        self.after_attention(pass, x_last, attended, space, added, y);
+    }
+
+    /// Numbers that [`after_attention`](Self::after_attention) takes for `n` tokens.
+    fn after_attention_len(&self, n: usize) -> usize {
+        let gates = if self.config.gated { 4 } else { 0 };
+        (2 + gates) * n * self.config.d + self.mlp.saved_len(n)
+    }
+
+    /// From what attention has found `[n, d]` to `y` `[n, d]`: the first half's end and the second half.
+    fn after_attention(
+        &self,
+        pass: &Pass<'_>,
+        x: &[f32],
+        attended: &[f32],
+        mut saved: Carve<'_>,
+        added: &mut [f32],
+        y: &mut [f32],
+    ) {
+        let n_d = x.len();
+        let gate = if self.config.gated { 2 * n_d } else { 0 };
+        let gate_1 = saved.take(gate);
+        let middle = saved.take(n_d);
+        let normed_2 = saved.take(n_d);
+        let mlp = saved.take(self.mlp.saved_len(n_d / self.config.d));
+        let gate_2 = saved.take(gate);
         self.out.forward(pass.params, attended, added);
         self.join(pass, 0, self.gate_1, x, added, gate_1, middle);
 
@@ -235,7 +291,7 @@ impl Block {
         self.out.backward(pass.params, attended, added, inner, false, grads);
         self.attention.backward(pass, qkv, weights, inner, rest, d_qkv);
         if let Some(rope) = rope {
-            rope.rotate(pass, self.config.d, d_qkv, true);
+            rope.rotate(pass, 3 * self.config.d, 2 * self.config.d, d_qkv, true);
         }
         self.qkv.backward(pass.params, normed, d_qkv, inner, false, grads);
         self.norm_1.backward(pass.params, x, inner, d, grads);

@@ -10,10 +10,10 @@
 //! The gates are PyTorch's, in its order. Inputs of all tokens go through `W` at once; states go through
 //! `U` step by step, all sequences that are long enough together.
 
-use crate::matmul::matmul;
+use crate::matmul::{Start, matmul, matmul_from};
 use crate::simd::{self, vectorised};
 use crate::workspace::{Carve, CarveRef, Pass};
-use crate::{Dropout, Layout, Linear, Mat};
+use crate::{Dropout, Layout, Linear, Mat, transpose};
 
 /// The layer and its parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,7 +48,7 @@ impl Gru {
     /// Numbers of scratch of either pass.
     #[must_use]
     pub fn scratch_len(&self, offsets: &[u32]) -> usize {
-        self.d * (7 * n_tokens(offsets) + 5 * offsets.len())
+        self.d * (7 * n_tokens(offsets) + 5 * offsets.len() + 3 * self.d)
     }
 
     /// Fills `y` `[n, d]` from `x` `[n, d]`.
@@ -61,7 +61,12 @@ impl Gru {
         let from_input = scratch.take(3 * x.len());
         let before = scratch.take(pass.offsets.len() * d);
         let from_state = scratch.take(pass.offsets.len() * 3 * d);
+        // Each step multiplies with it: turned around once, and not in each product.
+        let turned = scratch.take(3 * d * d);
 
+        transpose(self.state.weight.of(pass.params), d, 3 * d, d, turned, 3 * d);
+        let state_map = Mat::new(turned, d, 3 * d);
+        let state_bias = self.state.bias.map_or(Start::Zero, |bias| Start::Row(bias.of(pass.params)));
         self.input.forward(pass.params, x, from_input);
         for step in 0..longest(pass) {
             let mut n = 0;
@@ -73,7 +78,7 @@ impl Gru {
                 }
                 n += 1;
             }
-            self.state.forward(pass.params, &before[..n * d], &mut from_state[..n * 3 * d]);
+            matmul_from(from_state, 3 * d, state_bias, Mat::new(before, n, d), state_map);
             for (row, token) in tokens(pass, step).enumerate() {
                 cell(
                     &from_input[token * 3 * d..(token + 1) * 3 * d],
@@ -88,6 +93,23 @@ impl Gru {
         if let Some(noise) = pass.noise {
             self.dropout.apply(noise.site(self.site), 0, y);
         }
+    }
+
+    /// Numbers of space of [`last`](Self::last).
+    #[must_use]
+    pub fn last_len(&self, offsets: &[u32]) -> usize {
+        self.d * n_tokens(offsets) + self.saved_len(offsets) + self.scratch_len(offsets)
+    }
+
+    /// What [`forward`](Self::forward) without dropout gives for the last token of each sequence: fills `y`
+    /// `[n_sequences, d]`, zeros for an empty sequence.
+    pub fn last(&self, pass: &Pass<'_>, x: &[f32], space: &mut [f32], y: &mut [f32]) {
+        let mut space = Carve::new(space);
+        let all = space.take(x.len());
+        let saved = space.take(self.saved_len(pass.offsets));
+        let scratch = space.take(self.scratch_len(pass.offsets));
+        self.forward(pass, x, saved, scratch, all);
+        pass.gather_last(self.d, all, y);
     }
 
     /// Turns `d` from the gradient of `y` into that of `x`, both `[n, d]`, and adds the gradients of

@@ -92,7 +92,7 @@ impl HstuBlock {
         scratch: &mut [f32],
         y: &mut [f32],
     ) {
-        let (d, n_d) = (self.d, x.len());
+        let n_d = x.len();
         let mut saved = Carve::new(saved);
         let normed = saved.take(n_d);
         let wide = saved.take(4 * n_d);
@@ -107,22 +107,72 @@ impl HstuBlock {
         silu::forward(wide, qkvu);
         self.attention.forward(pass, times, qkvu, scores, scratch, attended);
         self.norm_2.forward(pass.params, attended, unit);
-        vectorised(
-            #[inline(always)]
-            || {
-                let rows = qkvu.chunks_exact(4 * d).zip(unit.chunks_exact(d));
-                for ((qkvu, unit), gated) in rows.zip(gated.chunks_exact_mut(d)) {
-                    for ((u, x), gated) in qkvu[3 * d..].iter().zip(unit).zip(gated) {
-                        *gated = u * x;
-                    }
-                }
-            },
-        );
+        self.gate(qkvu, unit, gated);
         if let Some(noise) = pass.noise {
             self.dropout.apply(noise.site(self.site), 0, gated);
         }
         self.out.forward(pass.params, gated, y);
         simd::add(x, y);
+    }
+
+    /// `gated = U ⊙ unit`, both `[n, d]`; the last `d` numbers of each row of `rows` `[n, …]` are `U`.
+    fn gate(&self, rows: &[f32], unit: &[f32], gated: &mut [f32]) {
+        let d = self.d;
+        let stride = rows.len() / (unit.len() / d).max(1);
+        vectorised(
+            #[inline(always)]
+            || {
+                let rows = rows.chunks_exact(stride.max(d)).zip(unit.chunks_exact(d));
+                for ((row, unit), gated) in rows.zip(gated.chunks_exact_mut(d)) {
+                    for ((u, x), gated) in row[stride - d..].iter().zip(unit).zip(gated) {
+                        *gated = u * x;
+                    }
+                }
+            },
+        );
+    }
+
+    /// Numbers of space of [`last`](Self::last).
+    #[must_use]
+    pub fn last_len(&self, offsets: &[u32]) -> usize {
+        let n_last = offsets.len().saturating_sub(1) * self.d;
+        5 * self.n_d(offsets) + 9 * n_last + self.attention.scratch_len(offsets)
+    }
+
+    /// What [`forward`](Self::forward) without dropout gives for the last token of each sequence, bit for bit:
+    /// fills `y` `[n_sequences, d]`. Of the other tokens only keys and values are computed. The row of an
+    /// empty sequence means nothing.
+    pub fn last(
+        &self,
+        pass: &Pass<'_>,
+        times: Option<Times<'_>>,
+        x: &[f32],
+        space: &mut [f32],
+        y: &mut [f32],
+    ) {
+        let (d, n) = (self.d, y.len());
+        let mut space = Carve::new(space);
+        let normed = space.take(x.len());
+        let (wide_kv, kv) = (space.take(2 * x.len()), space.take(2 * x.len()));
+        let normed_last = space.take(n);
+        let [wide_q, wide_u, q, u] = [(); 4].map(|()| space.take(n));
+        let [attended, unit, gated, x_last] = [(); 4].map(|()| space.take(n));
+        let rest = space.take(self.attention.scratch_len(pass.offsets));
+
+        self.norm_1.forward(pass.params, x, normed);
+        self.qkvu.forward_part(pass.params, d..3 * d, normed, wide_kv);
+        silu::forward(wide_kv, kv);
+        pass.gather_last(d, normed, normed_last);
+        self.qkvu.forward_part(pass.params, 0..d, normed_last, wide_q);
+        silu::forward(wide_q, q);
+        self.qkvu.forward_part(pass.params, 3 * d..4 * d, normed_last, wide_u);
+        silu::forward(wide_u, u);
+        self.attention.last(pass, times, q, kv, rest, attended);
+        self.norm_2.forward(pass.params, attended, unit);
+        self.gate(u, unit, gated);
+        self.out.forward(pass.params, gated, y);
+        pass.gather_last(d, x, x_last);
+        simd::add(x_last, y);
     }
 
     /// Turns `d` from the gradient of `y` into that of `x`, both `[n, d]`, and adds the gradients of

@@ -6,6 +6,7 @@
 //! hold in part. Both do the same operations in the same order, up to the last bits of [`Lanes::exp`]
 //! and [`Lanes::recip`].
 
+use crate::quantised::float_of;
 use crate::random::mix32;
 use crate::simd::{self, Isa, LANES};
 
@@ -14,6 +15,8 @@ pub(crate) trait Lanes: Copy {
     /// The same number in all lanes.
     fn splat(x: f32) -> Self;
     fn load(x: &[f32; LANES]) -> Self;
+    /// Finite 16-bit floats.
+    fn load_half(x: &[u16; LANES]) -> Self;
     fn store(self, to: &mut [f32; LANES]);
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
@@ -98,6 +101,15 @@ impl Lanes for [f32; LANES] {
     #[inline(always)]
     fn load(x: &[f32; LANES]) -> Self {
         *x
+    }
+
+    #[inline(always)]
+    fn load_half(x: &[u16; LANES]) -> Self {
+        let mut out = [0.0; LANES];
+        for i in 0..LANES {
+            out[i] = float_of(x[i]);
+        }
+        out
     }
 
     #[inline(always)]
@@ -190,12 +202,13 @@ impl Lanes for [f32; LANES] {
 #[cfg(target_arch = "x86_64")]
 mod wide {
     use std::arch::x86_64::{
-        __m512, _CMP_LT_OQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _mm512_add_epi32, _mm512_add_ps,
-        _mm512_and_si512, _mm512_cmp_ps_mask, _mm512_cmpge_epu32_mask, _mm512_fmadd_ps, _mm512_fnmadd_ps,
-        _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps,
-        _mm512_mullo_epi32, _mm512_rcp14_ps, _mm512_reduce_add_ps, _mm512_roundscale_ps, _mm512_scalef_ps,
-        _mm512_set_epi32, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_srli_epi32,
-        _mm512_storeu_ps, _mm512_sub_ps, _mm512_xor_si512,
+        __m512, _CMP_LT_OQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _mm256_loadu_si256,
+        _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_cmp_ps_mask, _mm512_cmpge_epu32_mask,
+        _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps,
+        _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_mullo_epi32, _mm512_rcp14_ps,
+        _mm512_reduce_add_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set_epi32, _mm512_set1_epi32,
+        _mm512_set1_ps, _mm512_setzero_ps, _mm512_srli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
+        _mm512_xor_si512,
     };
 
     use super::{LANES, Lanes};
@@ -216,6 +229,11 @@ mod wide {
         #[inline(always)]
         fn load(x: &[f32; LANES]) -> Self {
             Self(unsafe { _mm512_loadu_ps(x.as_ptr()) })
+        }
+
+        #[inline(always)]
+        fn load_half(x: &[u16; LANES]) -> Self {
+            Self(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())) })
         }
 
         #[inline(always)]

@@ -1,5 +1,7 @@
 //! `y = x Wᵀ + b`, row by row.
 
+use std::ops::Range;
+
 use crate::matmul::{Start, matmul_from};
 use crate::{Init, Layout, Mat, Param, matmul, simd};
 
@@ -40,6 +42,16 @@ impl Linear {
         let start = self.bias.map_or(Start::Zero, |bias| Start::Row(bias.of(params)));
         let weight = Mat::new(self.weight.of(params), n_out, n_in);
         matmul_from(y, n_out, start, Mat::new(x, n, n_in), weight.t());
+    }
+
+    /// As [`forward`](Self::forward) for some of the outputs: fills `y` `[n, outputs.len()]`, bit for bit.
+    pub fn forward_part(&self, params: &[f32], outputs: Range<usize>, x: &[f32], y: &mut [f32]) {
+        let (n_in, n_out) = (self.n_in(), outputs.len());
+        let n = x.len() / n_in;
+        let bias = self.bias.map(|bias| &bias.of(params)[outputs.clone()]);
+        let start = bias.map_or(Start::Zero, Start::Row);
+        let weight = &self.weight.of(params)[outputs.start * n_in..outputs.end * n_in];
+        matmul_from(y, n_out, start, Mat::new(x, n, n_in), Mat::new(weight, n_out, n_in).t());
     }
 
     /// Adds the gradients of weight and bias to `grads`; fills `dx` `[n, n_in]`, or adds to it.

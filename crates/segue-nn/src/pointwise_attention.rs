@@ -51,7 +51,6 @@ impl PointwiseAttention {
         out: &mut [f32],
     ) {
         let (d, stride, head_dim) = (self.d, self.stride, self.d / self.n_heads);
-        let scale = 1.0 / (head_dim as f32).sqrt();
         let mut at = 0;
         for sequence in pass.sequences() {
             let tokens = &rows[sequence.start * stride..sequence.end * stride];
@@ -63,8 +62,7 @@ impl PointwiseAttention {
                 for column in (0..d).step_by(head_dim) {
                     let [q, k, v] = self.parts(tokens, block, column);
                     let scores = &mut saved[at..at + block.len()];
-                    matmul(scores, block.width(), false, k, q.t());
-                    dispatch(Weigh { scores, bias, weights, block, scale });
+                    self.weigh(q, k, block, bias, scores, weights);
                     let weights = Mat::strided(weights, block.last, block.n_queries(), block.width());
                     let target = &mut out[(sequence.start + block.first) * d + column..];
                     matmul(target, d, false, weights.t(), v);
@@ -72,6 +70,52 @@ impl PointwiseAttention {
                 }
             }
         }
+    }
+
+    /// What [`forward`](Self::forward) gives for the last token of each sequence, bit for bit: fills `out`
+    /// `[n_sequences, d]` from the queries `q` `[n_sequences, d]` of these tokens and the keys and values
+    /// `kv` `[n, 2 d]` of all. The row of an empty sequence means nothing.
+    pub fn last(
+        &self,
+        pass: &Pass<'_>,
+        times: Option<Times<'_>>,
+        q: &[f32],
+        kv: &[f32],
+        scratch: &mut [f32],
+        out: &mut [f32],
+    ) {
+        let (d, head_dim) = (self.d, self.d / self.n_heads);
+        let rows = q.chunks_exact(d).zip(out.chunks_exact_mut(d));
+        for ((q, out), sequence) in rows.zip(pass.sequences()).filter(|(_, sequence)| !sequence.is_empty()) {
+            let tokens = &kv[sequence.start * 2 * d..sequence.end * 2 * d];
+            let last = sequence.len();
+            let block = QueryBlock { first: last - 1, last };
+            let mut scratch = Carve::new(scratch);
+            let [bias, scores, weights] = [(); 3].map(|()| scratch.take(block.len()));
+            self.bias.fill(pass.params, times.map(|t| t.of(sequence)), block, bias);
+            for column in (0..d).step_by(head_dim) {
+                let q = Mat::new(&q[column..column + head_dim], 1, head_dim);
+                let k = Mat::strided(&tokens[column..], last, head_dim, 2 * d);
+                let v = Mat::strided(&tokens[d + column..], last, head_dim, 2 * d);
+                self.weigh(q, k, block, bias, scores, weights);
+                matmul(&mut out[column..], d, false, Mat::strided(weights, last, 1, block.width()).t(), v);
+            }
+        }
+    }
+
+    /// Fills the scores and the weights `[keys, width]` of a block.
+    fn weigh(
+        &self,
+        q: Mat<'_>,
+        k: Mat<'_>,
+        block: QueryBlock,
+        bias: &[f32],
+        scores: &mut [f32],
+        weights: &mut [f32],
+    ) {
+        let scale = 1.0 / ((self.d / self.n_heads) as f32).sqrt();
+        matmul(scores, block.width(), false, k, q.t());
+        dispatch(Weigh { scores, bias, weights, block, scale });
     }
 
     /// Fills the first `3 d` numbers of each row of `d_rows` `[n, stride]` from `d_out` `[n, d]`, sets the

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use crate::simd::{LANES, vectorised};
+use crate::row_products::{byte_products, half_products};
 
 /// A table `[n_rows, d]` of 16-bit floats (IEEE 754 binary16) with one power of two as a common factor,
 /// so that no number that matters is subnormal, whose arithmetic is slow.
@@ -54,36 +54,15 @@ impl HalfTable {
         assert_eq!(user.len(), self.d, "numbers of the vector");
         assert_eq!(out.len(), rows.len(), "a score for each row");
         let values = &self.values[rows.start * self.d..rows.end * self.d];
-        vectorised(
-            #[inline(always)]
-            || {
-                for (out, row) in out.iter_mut().zip(values.chunks_exact(self.d)) {
-                    *out = dot_half(user, row) * self.scale;
-                }
-            },
-        );
-    }
-}
-
-#[inline(always)]
-fn dot_half(user: &[f32], row: &[u16]) -> f32 {
-    let mut sums = [0.0_f32; LANES];
-    let (user_main, user_rest) = user.as_chunks::<LANES>();
-    let (row_main, row_rest) = row.as_chunks::<LANES>();
-    for (x, y) in user_main.iter().zip(row_main) {
-        for i in 0..LANES {
-            sums[i] = x[i].mul_add(float_of(y[i]), sums[i]);
+        half_products(user, values, out);
+        for out in out {
+            *out *= self.scale;
         }
     }
-    let mut sum: f32 = crate::simd::fold(sums);
-    for (x, &y) in user_rest.iter().zip(row_rest) {
-        sum = x.mul_add(float_of(y), sum);
-    }
-    sum
 }
 
 /// The 16-bit float nearest to `x`, ties to even; infinite from 65,520 on.
-fn half_of(x: f32) -> u16 {
+pub(crate) fn half_of(x: f32) -> u16 {
     let bits = x.to_bits();
     let sign = (bits >> 16 & 0x8000) as u16;
     let abs = bits & 0x7FFF_FFFF;
@@ -99,7 +78,7 @@ fn half_of(x: f32) -> u16 {
 
 /// Exact for all finite 16-bit floats; branch-free, so that it is computed in lanes.
 #[inline(always)]
-fn float_of(half: u16) -> f32 {
+pub(crate) fn float_of(half: u16) -> f32 {
     // The fraction and exponent where `f32` has them; then the exponent's base from 15 to 127.
     let abs = f32::from_bits((u32::from(half) & 0x7FFF) << 13) * f32::from_bits((127 + 112) << 23);
     f32::from_bits(abs.to_bits() | (u32::from(half) & 0x8000) << 16)
@@ -151,15 +130,15 @@ impl ByteTable {
         assert_eq!(user.values.len(), self.d, "numbers of the vector");
         assert_eq!(out.len(), rows.len(), "a score for each row");
         let values = &self.values[rows.start * self.d..rows.end * self.d];
-        let scales = &self.scale[rows];
-        vectorised(
-            #[inline(always)]
-            || {
-                for ((out, row), scale) in out.iter_mut().zip(values.chunks_exact(self.d)).zip(scales) {
-                    *out = dot_bytes(&user.values, row) as f32 * (scale * user.scale);
-                }
-            },
-        );
+        let mut sums = [0; 256];
+        let chunks = out.chunks_mut(sums.len()).zip(self.scale[rows].chunks(sums.len()));
+        for ((out, scales), values) in chunks.zip(values.chunks(sums.len() * self.d)) {
+            let sums = &mut sums[..out.len()];
+            byte_products(&user.values, values, sums);
+            for ((out, &sum), scale) in out.iter_mut().zip(&*sums).zip(scales) {
+                *out = sum as f32 * (scale * user.scale);
+            }
+        }
     }
 }
 
@@ -180,20 +159,6 @@ impl ShortVector {
         let values = vector.iter().map(|&x| (f64::from(x) * down).round() as i16).collect();
         Self { values, scale: greatest / 32_767.0 }
     }
-}
-
-#[inline(always)]
-fn dot_bytes(user: &[i16], row: &[i8]) -> i32 {
-    let mut sums = [0_i32; LANES];
-    let (user_main, user_rest) = user.as_chunks::<LANES>();
-    let (row_main, row_rest) = row.as_chunks::<LANES>();
-    for (x, y) in user_main.iter().zip(row_main) {
-        for i in 0..LANES {
-            sums[i] += i32::from(x[i]) * i32::from(y[i]);
-        }
-    }
-    let rest: i32 = user_rest.iter().zip(row_rest).map(|(&x, &y)| i32::from(x) * i32::from(y)).sum();
-    sums.iter().sum::<i32>() + rest
 }
 
 #[cfg(test)]

@@ -29,35 +29,41 @@ impl Rope {
         }
     }
 
-    /// Turns the queries and keys in `qkv` `[n_tokens, 3 d]` in place; `inverse` turns gradients back.
+    /// Turns the first `width` numbers of each row of `x` `[n_tokens, stride]` in place: all heads of
+    /// queries, of keys, or of both; `inverse` turns gradients back.
     ///
     /// Dimension `i` of a head is paired with dimension `i + head_dim / 2`.
     ///
     /// # Panics
     /// If a sequence is longer than `max_len`.
-    pub fn rotate(&self, pass: &Pass<'_>, d: usize, qkv: &mut [f32], inverse: bool) {
-        let half = self.half;
-        let sign = if inverse { -1.0 } else { 1.0 };
+    pub fn rotate(&self, pass: &Pass<'_>, stride: usize, width: usize, x: &mut [f32], inverse: bool) {
         crate::simd::vectorised(
             #[inline(always)]
             || {
                 for sequence in pass.sequences() {
                     for (position, token) in sequence.enumerate() {
-                        let cos = &self.cos[position * half..(position + 1) * half];
-                        let sin = &self.sin[position * half..(position + 1) * half];
-                        let row = &mut qkv[token * 3 * d..token * 3 * d + 2 * d];
-                        for head in row.chunks_exact_mut(2 * half) {
-                            let (a, b) = head.split_at_mut(half);
-                            for i in 0..half {
-                                let (x, y, s) = (a[i], b[i], sign * sin[i]);
-                                a[i] = x * cos[i] - y * s;
-                                b[i] = x * s + y * cos[i];
-                            }
-                        }
+                        self.turn(position, &mut x[token * stride..token * stride + width], inverse);
                     }
                 }
             },
         );
+    }
+
+    /// Turns all heads of one token at a position.
+    #[inline(always)]
+    pub(crate) fn turn(&self, position: usize, heads: &mut [f32], inverse: bool) {
+        let half = self.half;
+        let sign = if inverse { -1.0 } else { 1.0 };
+        let cos = &self.cos[position * half..(position + 1) * half];
+        let sin = &self.sin[position * half..(position + 1) * half];
+        for head in heads.chunks_exact_mut(2 * half) {
+            let (a, b) = head.split_at_mut(half);
+            for i in 0..half {
+                let (x, y, s) = (a[i], b[i], sign * sin[i]);
+                a[i] = x * cos[i] - y * s;
+                b[i] = x * s + y * cos[i];
+            }
+        }
     }
 }
 
@@ -74,14 +80,14 @@ mod tests {
         let mut qkv: Vec<f32> = row.iter().copied().cycle().take(n * 3 * d).collect();
         let offsets = [0, n as u32];
         let pass = Pass { params: &[], offsets: &offsets, noise: None };
-        rope.rotate(&pass, d, &mut qkv, false);
+        rope.rotate(&pass, 3 * d, 2 * d, &mut qkv, false);
         let product = |i: usize, j: usize| {
             crate::simd::dot(&qkv[i * 3 * d..i * 3 * d + d], &qkv[j * 3 * d + d..j * 3 * d + 2 * d])
         };
         assert!((product(3, 1) - product(8, 6)).abs() < 1e-5);
         assert!((product(3, 1) - product(8, 1)).abs() > 1e-3);
         assert_eq!(qkv[n * 3 * d - d..], row[2 * d..]);
-        rope.rotate(&pass, d, &mut qkv, true);
+        rope.rotate(&pass, 3 * d, 2 * d, &mut qkv, true);
         for (i, v) in qkv.iter().enumerate() {
             assert!((v - row[i % (3 * d)]).abs() < 1e-5);
         }

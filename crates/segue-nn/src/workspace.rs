@@ -20,6 +20,17 @@ impl Pass<'_> {
         self.offsets.last().map_or(0, |&n| n as usize)
     }
 
+    /// Fills `last` `[n_sequences, d]` with the rows of `x` `[n_tokens, d]` of each sequence's last token; zeros
+    /// for an empty sequence.
+    pub fn gather_last(&self, d: usize, x: &[f32], last: &mut [f32]) {
+        for (last, sequence) in last.chunks_exact_mut(d).zip(self.sequences()) {
+            match sequence.is_empty() {
+                true => last.fill(0.0),
+                false => last.copy_from_slice(&x[(sequence.end - 1) * d..sequence.end * d]),
+            }
+        }
+    }
+
     /// Token ranges of the sequences.
     pub fn sequences(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
         self.offsets.windows(2).map(|w| w[0] as usize..w[1] as usize)
@@ -44,6 +55,12 @@ impl<'a> Carve<'a> {
         let (piece, rest) = std::mem::take(&mut self.0).split_at_mut(n);
         self.0 = rest;
         piece
+    }
+
+    /// What is left.
+    #[must_use]
+    pub fn rest(self) -> &'a mut [f32] {
+        self.0
     }
 }
 

@@ -99,6 +99,32 @@ impl Layer {
         }
     }
 
+    /// Numbers of space of [`last`](Self::last).
+    pub(super) fn last_len(&self, offsets: &[u32]) -> usize {
+        match self {
+            Self::Transformer(block) => block.last_len(offsets),
+            Self::Hstu(block) => block.last_len(offsets),
+            Self::Gru(layer) => layer.last_len(offsets),
+        }
+    }
+
+    /// Fills `y` `[n_sequences, d]` with what [`forward`](Self::forward) without dropout gives for the last
+    /// token of each sequence. The row of an empty sequence means nothing.
+    pub(super) fn last(
+        &self,
+        pass: &Pass<'_>,
+        around: Around<'_>,
+        x: &[f32],
+        space: &mut [f32],
+        y: &mut [f32],
+    ) {
+        match self {
+            Self::Transformer(block) => block.last(pass, around.rope, x, space, y),
+            Self::Hstu(block) => block.last(pass, around.times, x, space, y),
+            Self::Gru(layer) => layer.last(pass, x, space, y),
+        }
+    }
+
     /// Turns `d` from the gradient of `y` into that of `x`, both `[n, d]`; adds to `grads`.
     pub(super) fn backward(
         &self,

@@ -1,5 +1,6 @@
 //! A trained network as a retrieval model: encode the history, score every item, keep the best.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use segue_data::Sequence;
@@ -213,20 +214,19 @@ pub fn encode_last(
     offsets: &[u32],
     events: Events<'_>,
 ) -> Vec<f32> {
-    let d = network.config.d;
     let pass = Pass { params, offsets, noise: None };
-    let n = pass.n_tokens();
-    let mut saved = vec![0.0; network.saved_len(offsets)];
-    let mut scratch = vec![0.0; network.scratch_len(offsets)];
-    network.forward(&pass, events, table, &mut saved, &mut scratch);
-    let hidden = network.hidden(&saved, n);
-    let mut out = Vec::with_capacity((offsets.len() - 1) * d);
-    for sequence in pass.sequences() {
-        if sequence.is_empty() {
-            out.resize(out.len() + d, 0.0);
-        } else {
-            out.extend_from_slice(&hidden[(sequence.end - 1) * d..sequence.end * d]);
+    let mut out = vec![0.0; (offsets.len() - 1) * network.config.d];
+    let needed = network.last_len(offsets);
+    SPACE.with_borrow_mut(|space| {
+        if space.len() < needed {
+            space.resize(needed, 0.0);
         }
-    }
+        network.forward_last(&pass, events, table, &mut space[..needed], &mut out);
+    });
     out
+}
+
+thread_local! {
+    /// Space of [`encode_last`]: fresh pages for each request would take longer than a layer does.
+    static SPACE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }

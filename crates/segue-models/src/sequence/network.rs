@@ -8,7 +8,7 @@
 //!
 //! `s` is `√d` as in Kang & McAuley (2018). Input and output share the item table.
 
-use segue_nn::{Dropout, Embedding, Init, Layout, Norm, NormKind, Param, Pass, Rope, Times, simd};
+use segue_nn::{Carve, Dropout, Embedding, Init, Layout, Norm, NormKind, Param, Pass, Rope, Times, simd};
 
 use crate::ModelError;
 use crate::sequence::event_features::{EventFeatureSettings, EventTables};
@@ -173,12 +173,10 @@ impl Network {
         saved: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let d = self.config.d;
-        let nd = pass.n_tokens() * d;
+        let nd = pass.n_tokens() * self.config.d;
         let (hidden, rest) = saved.split_at_mut(nd);
         let (mut state, mut rest) = rest.split_at_mut(nd);
-        table.gather(events.item, (d as f32).sqrt(), state);
-        self.add_places(pass, events, state);
+        self.embed(pass, events, table, state);
         if let Some(noise) = pass.noise {
             self.dropout.apply(noise.site(INPUT_SITE), 0, state);
         }
@@ -190,6 +188,60 @@ impl Network {
             (state, rest) = (next, after);
         }
         self.norm.forward(pass.params, state, hidden);
+    }
+
+    /// Numbers of space of [`forward_last`](Self::forward_last).
+    #[must_use]
+    pub fn last_len(&self, offsets: &[u32]) -> usize {
+        let nd = offsets.last().map_or(0, |&n| n as usize) * self.config.d;
+        let Some((last, before)) = self.layers.split_last() else { return 0 };
+        let inner = before.iter().map(|layer| layer.saved_len(offsets) + layer.scratch_len(offsets));
+        let rows = (offsets.len() - 1) * self.config.d;
+        2 * nd + inner.max().unwrap_or(0).max(last.last_len(offsets) + rows)
+    }
+
+    /// Fills `out` `[n_sequences, d]` with the hidden vector of each sequence's last event, bit for bit that of
+    /// [`forward`](Self::forward) without dropout, and zeros for an empty sequence. The last layer computes
+    /// of other events only what the last ones look at, and layers share `space`, whatever it holds.
+    ///
+    /// # Panics
+    /// If `space` is shorter than [`last_len`](Self::last_len).
+    pub fn forward_last(
+        &self,
+        pass: &Pass<'_>,
+        events: Events<'_>,
+        table: &Embedding,
+        space: &mut [f32],
+        out: &mut [f32],
+    ) {
+        let nd = pass.n_tokens() * self.config.d;
+        let Some((last, before)) = self.layers.split_last() else { return out.fill(0.0) };
+        let mut carve = Carve::new(space);
+        let (mut state, mut next) = (carve.take(nd), carve.take(nd));
+        let space = carve.rest();
+        self.embed(pass, events, table, state);
+        let around = Around { rope: self.rope.as_ref(), times: events.times };
+        for layer in before {
+            let mut carve = Carve::new(space);
+            let saved = carve.take(layer.saved_len(pass.offsets));
+            let scratch = carve.take(layer.scratch_len(pass.offsets));
+            layer.forward(pass, around, state, saved, scratch, next);
+            (state, next) = (next, state);
+        }
+        let (rows, space) = space.split_at_mut(out.len());
+        last.last(pass, around, state, space, rows);
+        self.norm.forward(pass.params, rows, out);
+        for (out, sequence) in out.chunks_exact_mut(self.config.d).zip(pass.sequences()) {
+            if sequence.is_empty() {
+                out.fill(0.0);
+            }
+        }
+    }
+
+    /// Fills `x` `[n_tokens, d]` with what is known of each event.
+    fn embed(&self, pass: &Pass<'_>, events: Events<'_>, table: &Embedding, x: &mut [f32]) {
+        table.gather(events.item, (self.config.d as f32).sqrt(), x);
+        self.add_places(pass, events, x);
     }
 
     /// From the gradient of the hidden vectors `[n_tokens, d]` to that of each token's row of the item
@@ -284,4 +336,73 @@ impl Network {
 /// The row of the action table; codes that this version does not know are unknown actions.
 fn action_code(events: Events<'_>, token: usize) -> usize {
     events.action.get(token).map_or(0, |&c| c as usize).min(N_ACTIONS) % N_ACTIONS
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use segue_data::Sequence;
+    use segue_nn::{Activation, Counter};
+
+    use super::*;
+    use crate::sequence::windows::Batch;
+
+    const N_ITEMS: u32 = 30;
+
+    fn layer() -> impl Strategy<Value = LayerConfig> {
+        let transformer = |(activation, gated)| LayerConfig::Transformer {
+            hidden: 12,
+            activation,
+            gated,
+            attention_dropout: 0.0,
+        };
+        prop_oneof![
+            Just(transformer((Activation::Gelu, false))),
+            Just(transformer((Activation::SwiGlu, true))),
+            any::<bool>().prop_map(|time_bias| LayerConfig::Hstu { time_bias }),
+            Just(LayerConfig::Gru),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+        #[test]
+        fn the_vector_of_the_last_event_is_that_of_the_whole_pass_bit_for_bit(
+            layer in layer(), n_blocks in 1_usize..4, d in prop_oneof![Just(8_usize), Just(48), Just(64)],
+            rotary in any::<bool>(), dated in any::<bool>(), seed in any::<u64>(),
+            lengths in prop::collection::vec(prop_oneof![Just(0_usize), 1_usize..6, 30_usize..70], 0..4),
+        ) {
+            let turns = rotary && matches!(layer, LayerConfig::Transformer { .. });
+            let config = NetworkConfig {
+                d, n_blocks, n_heads: 2, layer, max_history: 70,
+                positions: if turns { Positions::Rotary } else { Positions::Learned },
+                actions: true, event_features: EventFeatureSettings { hour: dated, gap: dated }, dropout: 0.3,
+            };
+            let network = Network::new(config);
+            let draws = Counter::new(seed, 1);
+            let params: Vec<f32> = (0..network.layout.len() as u64).map(|i| 0.3 * draws.normal(i)).collect();
+            let table = network.new_table(N_ITEMS as usize, seed);
+            let mut batch = Batch::default();
+            for (row, &n) in (2_u64..).zip(&lengths) {
+                let draws = draws.fork(row);
+                let item: Vec<u32> = (0..n as u64).map(|i| draws.bits(i) as u32 % N_ITEMS).collect();
+                let action: Vec<u8> = item.iter().map(|&i| i as u8 % 7).collect();
+                let at: Vec<i64> = (0..=n as i64).map(|i| i * i * 1_700_000).collect();
+                let events = Sequence { item: &item, action: &action, ..Sequence::default() };
+                batch.push(events, if dated { &at } else { &[] });
+            }
+            let pass = Pass { params: &params, offsets: &batch.offsets, noise: None };
+            let (n, events) = (batch.item.len(), batch.events(0..batch.item.len()));
+            let mut saved = vec![f32::NAN; network.saved_len(&batch.offsets)];
+            let mut scratch = vec![f32::NAN; network.scratch_len(&batch.offsets)];
+            network.forward(&pass, events, &table, &mut saved, &mut scratch);
+            let hidden = network.hidden(&saved, n);
+            let mut want = vec![0.0; lengths.len() * d];
+            pass.gather_last(d, hidden, &mut want);
+            let mut space = vec![f32::NAN; network.last_len(&batch.offsets)];
+            let mut got = vec![f32::NAN; lengths.len() * d];
+            network.forward_last(&pass, events, &table, &mut space, &mut got);
+            prop_assert_eq!(got, want);
+        }
+    }
 }
