@@ -192,6 +192,13 @@ fn dump(home: &Path, out: &Path) -> Result<(), Error> {
         &out.join("co_listens.parquet"),
         vec![("a", text(&a)), ("b", text(&b)), ("n", Arc::new(UInt32Array::from(n)))],
     )?;
+    let through = (0..snapshot.n_items()).map(|item| (item, snapshot.co_listens_through(item)));
+    let (item, day): (Vec<u32>, Vec<i64>) =
+        through.filter_map(|(item, day)| Some((item, i64::from(day?.0)))).unzip();
+    write(
+        &out.join("co_listens_through.parquet"),
+        vec![("item_id", text(&item)), ("day", Arc::new(Int64Array::from(day)))],
+    )?;
     let (mut user, mut item, mut n) = (Vec::new(), Vec::new(), Vec::new());
     for row in 0..snapshot.n_users() {
         for i in snapshot.interactions(row) {

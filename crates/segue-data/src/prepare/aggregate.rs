@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use segue_types::Day;
+
 use super::resolve::Resolved;
 use super::write::{self, Files, PlayTables, StatFiles};
-use crate::aggregates::co_listens;
+use crate::aggregates::co_listens::{self, Known, Through};
 use crate::error::DataError;
 use crate::progress::Progress;
 use crate::sequences::Sequences;
@@ -45,7 +47,23 @@ pub(super) fn write(
     let stats = stats.finish(files)?;
     let markets = write::markets(dir, &markets, files)?.with_plays(&resolved.markets);
     progress.advance(1);
-    write::co_listens(dir, &co_listens::top(written.all(), earlier), files)?;
+    let day = co_listens::days(&stats, &resolved.item_keys);
+    // Of listeners to whom nothing happened since the earlier snapshot no moments are at hand, of the
+    // others the last ones.
+    let is_older = |e: &Earlier<'_>| {
+        let is_counted = co_listens::counted(&day, earlier).into_iter();
+        is_counted.zip(&day).any(|(is, &day)| is && day < e.through && day != Day(i32::MIN))
+    };
+    let all = match earlier.is_some_and(is_older) {
+        true => Some(self::known_at(dir, work, resolved, written, files)?),
+        false => None,
+    };
+    let known = match &all {
+        Some(known_at) => Known { offsets: &written.offsets, at: known_at },
+        None => Known { offsets: plays.new.offsets, at: plays.new.known_at },
+    };
+    let through = Through { day: &day, known };
+    write::co_listens(dir, &co_listens::top(written.all(), Some(through), earlier), files)?;
     progress.advance(1);
     Ok((stats, markets))
 }

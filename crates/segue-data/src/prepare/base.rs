@@ -319,7 +319,6 @@ impl Base {
         &'a self,
         resolved: &Resolved,
         item_of: &'a [u32],
-        n_open: &'a [u32],
         has_moved_listeners: bool,
     ) -> Earlier<'a> {
         let s = &self.snapshot;
@@ -328,9 +327,6 @@ impl Base {
             item_before[item as usize] = row;
         }
         Earlier {
-            plays: s.undated_sequences(),
-            n_open_before: s.plays.times.n_after(self.same_through, &s.user_keys),
-            n_open,
             stats: &s.stats,
             markets: &s.markets,
             co_listens: &s.co_listens,

@@ -92,8 +92,6 @@ pub(crate) struct UserPlays {
     pub(crate) n_plays: u64,
     /// Of them new ones, see [`PackedPlays::new`].
     pub(crate) n_new: u64,
-    /// Of them such as became known after the days that an earlier snapshot is right about.
-    pub(crate) n_open: u32,
 }
 
 /// A training row without its item columns.
@@ -457,7 +455,7 @@ fn listener(
     let last_day = if carried.is_some() { Day(i32::MAX) } else { plan.base_day };
     let running = resume(plan, user_key, base.as_ref(), folds_on, last_day, out)?;
     if records.is_empty() {
-        finish(user, before, 0, out);
+        finish(user, before, out);
         return Ok(());
     }
     scratch.seen.clear();
@@ -504,14 +502,13 @@ fn listener(
     }
     let Some(mut running) = running else {
         carry(user, carried, &scratch.events, closed_until, out);
-        finish(user, before, 0, out);
+        finish(user, before, out);
         return Ok(());
     };
     want(plan, &scratch.events, slates, &mut scratch.wanted);
 
     scratch.outcomes.clear();
     let mut next = 0;
-    let mut n_open = 0;
     let kept_from = states::first_kept_day(plan.closed).start().0;
     let first_row = out.examples.group.len();
     for record in &scratch.events {
@@ -552,7 +549,6 @@ fn listener(
                 }
                 new.known_at.push(record.known_at);
                 new.listened_ms.push(record.listened);
-                n_open += u32::from(at.day() > plan.events_through);
                 let (known_at, occurred_at) = (record.known_at, record.occurred_at);
                 let play = PlayTimes { known_at, occurred_at, listened_ms: record.listened };
                 out.note(&play, closed_until);
@@ -575,7 +571,7 @@ fn listener(
     label(plan, scratch, first_row, &mut out.examples);
     running.write(out);
     scratch.times.end(plan, user_key, out);
-    finish(user, before, n_open, out);
+    finish(user, before, out);
     Ok(())
 }
 
@@ -603,10 +599,10 @@ fn carry(user: u32, carried: Option<&Carried>, events: &[Record], closed_until: 
 }
 
 /// Ends a listener that began after so many plays, and new plays, of the bucket.
-fn finish(user: u32, before: (usize, usize), n_open: u32, out: &mut BucketOutput) {
+fn finish(user: u32, before: (usize, usize), out: &mut BucketOutput) {
     let n_plays = (out.plays.item.len() - before.0) as u64;
     let n_new = (out.plays.new.known_at.len() - before.1) as u64;
-    out.users.push(UserPlays { user, n_plays, n_new, n_open });
+    out.users.push(UserPlays { user, n_plays, n_new });
 }
 
 /// The training rows this listener asks for, ordered by request, group and position.

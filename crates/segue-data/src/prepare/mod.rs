@@ -398,7 +398,7 @@ impl<'a> Run<'a> {
             keep_files(home, base, dir, kept, &mut files)?;
         }
 
-        let earlier = base.map(|base| base.tables(&resolved, &base_items, &plays.n_open, has_moved));
+        let earlier = base.map(|base| base.tables(&resolved, &base_items, has_moved));
         let (stats, markets) = self.phase("aggregate", 2, |p| {
             let earlier = earlier.as_ref();
             aggregate::write(dir, &work.0, &resolved, &plays, has_listened_ms, earlier, p, &mut files)

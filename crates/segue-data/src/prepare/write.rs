@@ -73,8 +73,6 @@ struct NewFiles {
     listened_ms: ColumnWriter<u32>,
     /// `[n_users + 1]`, as above.
     offsets: Vec<u64>,
-    /// `[n_users]` plays known after the days that the base is right about.
-    n_open: Vec<u32>,
 }
 
 /// The plays of the snapshot, and those that are new, as they were written.
@@ -83,7 +81,6 @@ pub(crate) struct PlayTables {
     pub(crate) item: Column<u32>,
     pub(crate) action: Column<u8>,
     pub(crate) session: Column<u32>,
-    pub(crate) n_open: Vec<u32>,
     pub(crate) listened_ms: Column<u32>,
     known_at: Column<i64>,
     new_offsets: Vec<u64>,
@@ -140,7 +137,6 @@ impl PlayFiles {
                 known_at: ColumnWriter::create(&work.join("new-known-at"))?,
                 listened_ms: ColumnWriter::create(&work.join("new-listened"))?,
                 offsets: vec![0],
-                n_open: Vec::new(),
             },
             range: PlayRange::default(),
         })
@@ -163,7 +159,6 @@ impl PlayFiles {
             self.fill(of.user as usize);
             self.offsets.push(self.offsets[of.user as usize] + of.n_plays);
             self.new.offsets.push(self.new.offsets[of.user as usize] + of.n_new);
-            self.new.n_open.push(of.n_open);
         }
         Ok(())
     }
@@ -174,7 +169,6 @@ impl PlayFiles {
             let last = offsets[offsets.len() - 1];
             offsets.resize(user + 1, last);
         }
-        self.new.n_open.resize(user, 0);
     }
 
     pub(crate) fn finish(mut self, resolved: &Resolved, files: &mut Files) -> Result<PlayTables, DataError> {
@@ -200,7 +194,6 @@ impl PlayFiles {
             item: map(dir, "plays/item.u32")?,
             action: map(dir, "plays/action.u8")?,
             session: map(dir, "plays/session.u32")?,
-            n_open: self.new.n_open,
             listened_ms: self.new.listened_ms.map()?,
             known_at: self.new.known_at.map()?,
             new_offsets: self.new.offsets,
@@ -291,7 +284,8 @@ pub(crate) fn co_listens(dir: &Path, t: &CoListenColumns, files: &mut Files) -> 
     folder(&dir.join("co_listens"))?;
     column(dir, "co_listens/offsets.u64", &t.offsets, files)?;
     column(dir, "co_listens/item.u32", &t.item, files)?;
-    column(dir, "co_listens/count.u32", &t.count, files)
+    column(dir, "co_listens/count.u32", &t.count, files)?;
+    column(dir, "co_listens/day.i32", &t.day, files)
 }
 
 /// Maps a column just written.

@@ -77,7 +77,7 @@ pub struct Manifest {
 }
 
 /// Version of the layout this code writes and reads.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// One undated count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +161,8 @@ pub(crate) struct CoListenColumns {
     pub(crate) offsets: Column<u64>,
     pub(crate) item: Column<u32>,
     pub(crate) count: Column<u32>,
+    /// `[n_items]` numbers of the last days counted; empty for plays without dates.
+    pub(crate) day: Column<i32>,
 }
 
 /// Where the training rows are.
@@ -411,10 +413,19 @@ impl Snapshot {
     }
 
     /// Items most often played within [`CO_LISTEN_WINDOW`](crate::aggregates::CO_LISTEN_WINDOW)
-    /// plays of this one in a session: count descending, then item row; at most 50.
+    /// plays of this one in a session: count descending, then item row; at most 50. Plays known
+    /// through [`co_listens_through`](Self::co_listens_through) count.
     pub fn co_listens(&self, item_row: u32) -> impl Iterator<Item = CoListen> + '_ {
         let t = &self.co_listens;
         csr(&t.offsets, item_row, &t.item).map(|i| CoListen { item: t.item[i], count: t.count[i] })
+    }
+
+    /// The last day whose plays [`co_listens`](Self::co_listens) of an item counts: when its plays last
+    /// grew by one in [`CO_LISTEN_GROWTH`](crate::aggregates::CO_LISTEN_GROWTH). `None` without plays,
+    /// or if they have no dates: all of them count.
+    #[must_use]
+    pub fn co_listens_through(&self, item_row: u32) -> Option<Day> {
+        self.co_listens.day.get(item_row as usize).map(|&day| Day(day)).filter(|&day| day != Day(i32::MIN))
     }
 
     /// The user's state after all events of the snapshot; `None` if there is none for this row.

@@ -8,7 +8,7 @@ use super::markets::MarketBlocks;
 use super::states::States;
 use super::times::Times;
 use super::{ExampleStore, Manifest, PlayColumns, ProfileRow, Snapshot, SnapshotParts, tables};
-use crate::aggregates::co_listens;
+use crate::aggregates::co_listens::{self, Known, Through};
 use crate::error::DataError;
 use crate::examples::ExamplesFrom;
 use crate::sequences::OwnedSequences;
@@ -99,6 +99,10 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
     let (stats, markets) = tables::by_item(plays, None, None)?;
     let blocks = markets.iter().map(|(&block, part)| Ok((block, ByKey::of(part)?)));
     let markets = MarketBlocks { blocks: blocks.collect::<Result<_, DataError>>()? };
+    let day = co_listens::days(&stats, &item_keys);
+    let known = Known { offsets: &seq.offsets, at: &seq.known_at };
+    let through = (!seq.known_at.is_empty()).then_some(Through { day: &day, known });
+    let co_listens = co_listens::top(seq.view(), through, None);
     let range = |(&a, &b): (&i64, &i64)| (TimestampMs(a), TimestampMs(b));
     Ok(Snapshot {
         manifest: Manifest {
@@ -116,7 +120,7 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
         profiles: profile_rows,
         stats,
         markets,
-        co_listens: co_listens::top(seq.view(), None),
+        co_listens,
         states: States::default(),
         examples: ExampleStore::Owned(from, Box::new(examples)),
         plays: PlayColumns {

@@ -124,6 +124,7 @@ pub(super) fn read(dir: &Path, manifest: Manifest) -> Result<Snapshot, DataError
         offsets,
         item: r.item_rows("co_listens/item.u32", n, n_items)?,
         count: r.sized("co_listens/count.u32", n)?,
+        day: r.sized("co_listens/day.i32", n_items as usize)?,
     };
     let states = States::open(dir, manifest.closed, manifest.files.keys())?;
 

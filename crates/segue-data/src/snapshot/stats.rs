@@ -9,7 +9,7 @@ use std::path::Path;
 use segue_types::Day;
 
 use super::blocks;
-use super::by_key::ByKey;
+use super::by_key::{ByKey, Cursor};
 use crate::aggregates::item_stats::ItemStats;
 use crate::codec::{Put, Take};
 use crate::error::DataError;
@@ -80,6 +80,28 @@ impl StatBlocks {
     }
 }
 
+impl StatBlocks {
+    /// By item the first day on which it had as many plays as `reach` says of its plays in all;
+    /// [`Day`]`(i32::MIN)` if that is none. `items` ascend.
+    pub(crate) fn first_days(&self, items: &[u64], reach: impl Fn(u32) -> u32) -> Vec<Day> {
+        let mut files: Vec<Cursor<'_>> = self.blocks.values().rev().map(|file| file.from(0)).collect();
+        let mut first_day = |&item: &u64| {
+            let (mut wanted, mut day) = (None, Day(i32::MIN));
+            for file in &mut files {
+                for row in file.get(u128::from(item)).rchunks_exact(BYTES).filter_map(read) {
+                    let wanted = *wanted.get_or_insert_with(|| reach(row.plays));
+                    if wanted == 0 || row.plays < wanted {
+                        return day;
+                    }
+                    day = row.day;
+                }
+            }
+            day
+        };
+        items.iter().map(&mut first_day).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::by_key::ByKeyPart;
@@ -107,6 +129,9 @@ mod tests {
             let want = rows.iter().rev().find(|row| row.day.0 <= asked).copied();
             prop_assert_eq!(stats.through(7, Day(asked)), want);
             prop_assert_eq!(stats.through(8, Day(asked)), None);
+            let half = rows.iter().find(|row| 2 * row.plays >= sum.plays).map_or(Day(i32::MIN), |row| row.day);
+            let first_days = stats.first_days(&[3, 7, 8], |n| n.div_ceil(2));
+            prop_assert_eq!(first_days, [Day(i32::MIN), half, Day(i32::MIN)]);
         }
     }
 }

@@ -17,12 +17,6 @@ use crate::sequences::Sequences;
 /// An earlier snapshot whose tables hold through a day: later days alone are summed.
 #[derive(Debug)]
 pub(crate) struct Earlier<'a> {
-    /// Its plays, without moments.
-    pub(crate) plays: Sequences<'a>,
-    /// `[n_users]` of its rows: plays that are not final.
-    pub(crate) n_open_before: Vec<u32>,
-    /// `[n_users]` of this run: plays known after the last final day.
-    pub(crate) n_open: &'a [u32],
     pub(crate) stats: &'a StatBlocks,
     pub(crate) markets: &'a MarketBlocks,
     pub(crate) co_listens: &'a CoListenColumns,

@@ -9,7 +9,6 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
-use segue_types::Day;
 
 use super::blocks;
 use super::by_key::{ByKey, Cursor};
@@ -142,21 +141,6 @@ impl Times {
         let blocks = self.blocks.iter();
         blocks.flat_map(|(&block, file)| plays(block, file.get(user))).collect()
     }
-
-    /// How many plays of each listener became known after a day; nothing where none did.
-    pub(crate) fn n_after(&self, day: Day, users: &[u128]) -> Vec<u32> {
-        let until = Day(day.0.saturating_add(1)).start().0;
-        let mut later: Vec<(i32, Cursor<'_>)> =
-            self.blocks.range(blocks::block_of(day)..).map(|(&block, file)| (block, file.from(0))).collect();
-        let mut n_after = |&user: &u128| {
-            let n = later.iter_mut().map(|(block, file)| {
-                let bytes = file.get(user);
-                (bytes.len() - before(*block, bytes, until).len()) / BYTES
-            });
-            n.sum::<usize>() as u32
-        };
-        users.iter().map(&mut n_after).collect()
-    }
 }
 
 /// One value of every play of some listeners, one after the other. `offsets` are theirs.
@@ -203,7 +187,6 @@ mod tests {
         #[test]
         fn gathered_moments_are_those_of_each_listener_in_order(
             users in prop::collection::vec(prop::collection::vec((0..3 * 86_400_000_i64, any::<u32>()), 0..40), 0..9),
-            cut in 0..40_i32,
         ) {
             let mut parts: BTreeMap<i32, ByKeyPart> = BTreeMap::new();
             let (mut all, mut offsets, mut keys) = (Vec::new(), vec![0], Vec::new());
@@ -226,12 +209,9 @@ mod tests {
             prop_assert_eq!(times.known_at(&keys, &offsets), &known);
             let occurred: Vec<i64> = all.iter().map(|play| play.occurred_at).collect();
             prop_assert_eq!(times.occurred_at(&keys, &offsets), &occurred);
-            let n_after = times.n_after(Day(cut), &keys);
             for (row, &key) in keys.iter().enumerate() {
                 let range = offsets[row] as usize..offsets[row + 1] as usize;
                 prop_assert_eq!(&times.of(key, range.clone()), &all[range.clone()]);
-                let later = |play: &&PlayTimes| segue_types::TimestampMs(play.known_at).day().0 > cut;
-                prop_assert_eq!(n_after[row] as usize, all[range].iter().filter(later).count());
             }
         }
     }
