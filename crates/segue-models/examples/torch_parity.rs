@@ -108,6 +108,7 @@ fn check(folder: &Path) -> Result<(), Failure> {
             request_at: if is_dated { theirs.take("request_at")? } else { vec![] },
             target_token: theirs.take("target_token")?,
             target: theirs.take("target")?,
+            ..Batch::default()
         };
         // The negatives of the sampled losses are this side's own draws.
         let mut ours = compute(&model, objective, &batch, &LOSSES[..1])?;

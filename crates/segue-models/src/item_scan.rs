@@ -8,7 +8,7 @@ use crate::Scored;
 use crate::top_k::TopK;
 
 /// Items whose scores exist at one time.
-const CHUNK: usize = 256;
+pub(crate) const CHUNK: usize = 256;
 
 /// A table of item vectors to scan. Fewer bits take fewer bytes from memory, which a scan is bound by,
 /// and round scores: see [`HalfTable`] and [`ByteTable`] for by how much.

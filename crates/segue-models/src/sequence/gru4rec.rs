@@ -11,14 +11,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::FitInput;
 use crate::retrieval::Targets;
+use crate::sequence::completion::CompletionSettings;
 use crate::sequence::event_features::EventFeatureSettings;
 use crate::sequence::item_features::ItemFeatureSettings;
 use crate::sequence::layer::LayerConfig;
-use crate::sequence::network::{Network, NetworkConfig};
+use crate::sequence::network::NetworkConfig;
 use crate::sequence::settings::{Loss, Negatives, Objective, Positions, Training};
 use crate::sequence::trained::{Architecture, Trained};
-use crate::{FitInput, ModelError};
 
 /// Settings of [`Gru4Rec`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct Gru4RecConfig {
     /// Features of items that are summed into their vectors, where the data has them.
     #[serde(skip_serializing_if = "ItemFeatureSettings::are_off")]
     pub item_features: ItemFeatureSettings,
+    /// A second output: whether the next play will be completed, where the data has actions.
+    #[serde(skip_serializing_if = "CompletionSettings::are_off")]
+    pub completion: CompletionSettings,
     /// Dropout of the input and of what each layer gives.
     pub dropout: f32,
     /// Which plays are positives. All are inputs.
@@ -59,6 +63,7 @@ impl Default for Gru4RecConfig {
             actions: true,
             event_features: EventFeatureSettings::default(),
             item_features: ItemFeatureSettings::default(),
+            completion: CompletionSettings::default(),
             dropout: 0.2,
             targets: Targets::Wanted,
             loss: Loss::SampledSoftmax,
@@ -82,11 +87,15 @@ dropout = { low = 0.0, high = 0.6 }
 "#;
 
     fn for_data(self, input: &FitInput<'_>) -> Self {
-        Self { event_features: self.event_features.for_data(input), ..self }
+        Self {
+            event_features: self.event_features.for_data(input),
+            completion: self.completion.for_data(input),
+            ..self
+        }
     }
 
-    fn plan(&self) -> Result<(Network, Objective), ModelError> {
-        let network = NetworkConfig {
+    fn network(&self) -> NetworkConfig {
+        NetworkConfig {
             d: self.d,
             n_blocks: self.n_blocks,
             n_heads: 1,
@@ -95,18 +104,19 @@ dropout = { low = 0.0, high = 0.6 }
             positions: Positions::None,
             actions: self.actions,
             event_features: self.event_features,
+            completion: self.completion,
             dropout: self.dropout,
-        };
-        network.check(Self::KIND)?;
-        let objective = Objective {
+        }
+    }
+
+    fn objective(&self) -> Objective {
+        Objective {
             model: Self::KIND,
             loss: self.loss,
             negatives: self.negatives,
             targets: self.targets,
             item_features: self.item_features,
             training: self.training,
-        };
-        objective.check()?;
-        Ok((Network::new(network), objective))
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! checkpoint on disk), [`model`] (a trained network), [`trained`] (any of them as a registered [`Recommender`](crate::Recommender)).
 
 pub mod checkpoint_file;
+pub mod completion;
 pub mod esasrec;
 pub mod event_features;
 pub mod gru4rec;
@@ -24,6 +25,7 @@ pub mod validation;
 pub mod windows;
 
 pub use checkpoint_file::CheckpointFile;
+pub use completion::CompletionSettings;
 pub use esasrec::ESasRec;
 pub use event_features::EventFeatureSettings;
 pub use gru4rec::Gru4Rec;

@@ -7,7 +7,7 @@ use segue_data::Sequence;
 use segue_nn::params::Group;
 use segue_nn::{Embedding, Param, Pass, simd};
 
-use crate::item_scan::{best, score_f32};
+use crate::item_scan::{CHUNK, best, score_f32};
 use crate::sequence::network::{Events, Network};
 use crate::sequence::windows::Batch;
 use crate::top_k::TopK;
@@ -141,10 +141,40 @@ impl SequenceModel {
         }
         if let Some(user) = self.user_vector(query) {
             let admits = |item: u32| self.trained[item as usize] && filter.admits(item);
-            let (table, d) = (&self.table.table, self.table.d);
+            let (n, table, d) = (self.table.n_rows(), &self.table.table, self.table.d);
             let score = |rows: Range<usize>, scores: &mut [f32]| score_f32(table, d, &user, rows, scores);
-            best(self.table.n_rows(), k, admits, out, score);
+            match self.network.completion().filter(|_| self.network.config.completion.in_score) {
+                None => best(n, k, admits, out, score),
+                Some(head) => {
+                    let vector = head.vector(&self.params, &user);
+                    best(n, k, admits, out, |rows: Range<usize>, scores: &mut [f32]| {
+                        let mut log_p = [0.0; CHUNK];
+                        let log_p = &mut log_p[..rows.len()];
+                        let vectors = &table[rows.start * d..rows.end * d];
+                        head.log_probabilities(&self.params, &vector, vectors, log_p);
+                        score(rows, scores);
+                        simd::add(log_p, scores);
+                    });
+                }
+            }
         }
+    }
+
+    /// The probability that the listener completes each item if it comes next; `None` without this output, or if
+    /// the model knows no play of the history.
+    ///
+    /// # Panics
+    /// If there is no such item.
+    #[must_use]
+    pub fn completion(&self, query: &Query<'_>, items: &[u32]) -> Option<Vec<f32>> {
+        let head = self.network.completion()?;
+        let vector = head.vector(&self.params, &self.user_vector(query)?);
+        let mut out = vec![0.0; items.len()];
+        for (out, &item) in out.chunks_exact_mut(1).zip(items) {
+            head.log_probabilities(&self.params, &vector, self.table.row(item), out);
+            out[0] = out[0].exp();
+        }
+        Some(out)
     }
 
     /// Items whose vectors point most nearly the same way (cosine), best first.

@@ -11,6 +11,7 @@
 use segue_nn::{Carve, Dropout, Embedding, Init, Layout, Norm, NormKind, Param, Pass, Rope, Times, simd};
 
 use crate::ModelError;
+use crate::sequence::completion::{CompletionHead, CompletionSettings};
 use crate::sequence::event_features::{EventFeatureSettings, EventTables};
 use crate::sequence::layer::{Around, Layer, LayerConfig};
 use crate::sequence::settings::Positions;
@@ -41,6 +42,8 @@ pub struct NetworkConfig {
     pub actions: bool,
     /// Side features of events that are inputs.
     pub event_features: EventFeatureSettings,
+    /// Whether completion is a second output.
+    pub completion: CompletionSettings,
     /// Dropout of the input and of what each part of a layer adds.
     pub dropout: f32,
 }
@@ -59,7 +62,15 @@ impl NetworkConfig {
             LayerConfig::Hstu { .. } | LayerConfig::Gru => (1, 0.0, false),
         };
         let turns = rotary || self.positions != Positions::Rotary;
-        let checks: [(&'static str, String, bool, &'static str); 9] = [
+        let CompletionSettings { weight, in_score } = self.completion;
+        let checks: [(&'static str, String, bool, &'static str); 11] = [
+            ("completion.weight", weight.to_string(), (0.0..=1000.0).contains(&weight), "it is in [0, 1000]"),
+            (
+                "completion.in_score",
+                in_score.to_string(),
+                weight > 0.0 || !in_score,
+                "it needs `completion.weight` above 0",
+            ),
             ("positions", "rotary".to_owned(), turns, "this model knows `learned` and `none`"),
             ("d", self.d.to_string(), (1..=4096).contains(&self.d), "it is 1 to 4096"),
             ("n_blocks", self.n_blocks.to_string(), (1..=64).contains(&self.n_blocks), "it is 1 to 64"),
@@ -106,6 +117,7 @@ pub struct Network {
     layers: Vec<Layer>,
     norm: Norm,
     rope: Option<Rope>,
+    completion: Option<CompletionHead>,
     dropout: Dropout,
 }
 
@@ -124,6 +136,7 @@ impl Network {
         let event = EventTables::new(&mut layout, config.event_features, d, Init::Normal(TABLE_SD));
         let layers = (0..config.n_blocks as u32).map(|i| Layer::new(&mut layout, i, &config)).collect();
         let norm = Norm::new(&mut layout, "norm", d, NormKind::Layer);
+        let completion = (!config.completion.are_off()).then(|| CompletionHead::new(&mut layout, d));
         let rope = (config.positions == Positions::Rotary)
             .then(|| Rope::new(config.max_history, d / config.n_heads, 10_000.0));
         Self {
@@ -135,8 +148,15 @@ impl Network {
             layers,
             norm,
             rope,
+            completion,
             dropout: Dropout::new(config.dropout),
         }
+    }
+
+    /// The second output, if there is one.
+    #[must_use]
+    pub fn completion(&self) -> Option<&CompletionHead> {
+        self.completion.as_ref()
     }
 
     /// A new item table of `n_items` rows.
@@ -376,7 +396,8 @@ mod tests {
             let config = NetworkConfig {
                 d, n_blocks, n_heads: 2, layer, max_history: 70,
                 positions: if turns { Positions::Rotary } else { Positions::Learned },
-                actions: true, event_features: EventFeatureSettings { hour: dated, gap: dated }, dropout: 0.3,
+                actions: true, event_features: EventFeatureSettings { hour: dated, gap: dated },
+                completion: CompletionSettings::default(), dropout: 0.3,
             };
             let network = Network::new(config);
             let draws = Counter::new(seed, 1);

@@ -7,14 +7,15 @@
 use segue_nn::Activation;
 use serde::{Deserialize, Serialize};
 
+use crate::FitInput;
 use crate::retrieval::Targets;
+use crate::sequence::completion::CompletionSettings;
 use crate::sequence::event_features::EventFeatureSettings;
 use crate::sequence::item_features::ItemFeatureSettings;
 use crate::sequence::layer::LayerConfig;
-use crate::sequence::network::{Network, NetworkConfig};
+use crate::sequence::network::NetworkConfig;
 use crate::sequence::settings::{Loss, Negatives, Objective, Positions, Training};
 use crate::sequence::trained::{Architecture, Trained};
-use crate::{FitInput, ModelError};
 
 /// Settings of [`SasRec`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub struct SasRecConfig {
     /// Features of items that are summed into their vectors, where the data has them.
     #[serde(skip_serializing_if = "ItemFeatureSettings::are_off")]
     pub item_features: ItemFeatureSettings,
+    /// A second output: whether the next play will be completed, where the data has actions.
+    #[serde(skip_serializing_if = "CompletionSettings::are_off")]
+    pub completion: CompletionSettings,
     /// Dropout of the input and of what each half of a block adds.
     pub dropout: f32,
     /// Dropout of attention weights.
@@ -66,33 +70,13 @@ impl Default for SasRecConfig {
             actions: true,
             event_features: EventFeatureSettings::default(),
             item_features: ItemFeatureSettings::default(),
+            completion: CompletionSettings::default(),
             dropout: 0.2,
             attention_dropout: 0.0,
             targets: Targets::Wanted,
             loss: Loss::Softmax,
             negatives: Negatives::default(),
             training: Training::default(),
-        }
-    }
-}
-
-impl SasRecConfig {
-    fn network(&self) -> NetworkConfig {
-        NetworkConfig {
-            d: self.d,
-            n_blocks: self.n_blocks,
-            n_heads: self.n_heads,
-            layer: LayerConfig::Transformer {
-                hidden: self.hidden,
-                activation: Activation::Gelu,
-                gated: false,
-                attention_dropout: self.attention_dropout,
-            },
-            max_history: self.max_history,
-            positions: self.positions,
-            actions: self.actions,
-            event_features: self.event_features,
-            dropout: self.dropout,
         }
     }
 }
@@ -112,21 +96,41 @@ positions = ["learned", "rotary"]
 "#;
 
     fn for_data(self, input: &FitInput<'_>) -> Self {
-        Self { event_features: self.event_features.for_data(input), ..self }
+        Self {
+            event_features: self.event_features.for_data(input),
+            completion: self.completion.for_data(input),
+            ..self
+        }
     }
 
-    fn plan(&self) -> Result<(Network, Objective), ModelError> {
-        let network = self.network();
-        network.check(Self::KIND)?;
-        let objective = Objective {
+    fn network(&self) -> NetworkConfig {
+        NetworkConfig {
+            d: self.d,
+            n_blocks: self.n_blocks,
+            n_heads: self.n_heads,
+            layer: LayerConfig::Transformer {
+                hidden: self.hidden,
+                activation: Activation::Gelu,
+                gated: false,
+                attention_dropout: self.attention_dropout,
+            },
+            max_history: self.max_history,
+            positions: self.positions,
+            actions: self.actions,
+            event_features: self.event_features,
+            completion: self.completion,
+            dropout: self.dropout,
+        }
+    }
+
+    fn objective(&self) -> Objective {
+        Objective {
             model: Self::KIND,
             loss: self.loss,
             negatives: self.negatives,
             targets: self.targets,
             item_features: self.item_features,
             training: self.training,
-        };
-        objective.check()?;
-        Ok((Network::new(network), objective))
+        }
     }
 }

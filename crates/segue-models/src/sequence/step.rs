@@ -73,7 +73,10 @@ struct Shard {
     d_target: Vec<f32>,
     /// `[k, d]` gradients of the negatives, for sampled losses.
     d_negative: Vec<f32>,
+    /// `[n_labels, d]` gradients of the rows whose completion is told.
+    d_label: Vec<f32>,
     loss: f64,
+    completion_loss: f64,
 }
 
 /// Memory and constants of the steps of a training; holds nothing that a resumed training needs.
@@ -157,7 +160,13 @@ impl Stepper {
         let d = self.network.config.d;
         let n_targets: usize = self.batches.iter().map(|b| b.target.len()).sum();
         let n_tokens: usize = self.batches.iter().map(|b| b.item.len()).sum();
+        let n_labels = match self.network.completion() {
+            Some(_) => self.batches.iter().map(|b| b.label.len()).sum::<usize>().max(1),
+            None => 1,
+        };
+        let weight = self.network.config.completion.weight;
         let scale = 1.0 / n_targets.max(1) as f32;
+        let label_scale = weight / n_labels as f32;
         let k = self.draw_negatives(state);
         let mut sums = std::mem::replace(&mut self.sums, Embedding { table: Vec::new(), d });
         let table = self.vectors(&state.table, &mut sums);
@@ -183,18 +192,25 @@ impl Stepper {
                 Some(loss) => LossPart::Sampled { loss, negatives, negative_rows },
                 None => LossPart::Whole { d_table },
             };
-            shard.run(network, params, noise, batch, table, loss, scale, grads);
+            shard.run(network, params, noise, batch, table, loss, [scale, label_scale], grads);
         });
         drop(tables);
 
-        let loss = self.shards.iter().map(|s| s.loss).sum::<f64>() / n_targets.max(1) as f64;
+        let of_shards = |loss: fn(&Shard) -> f64| self.shards.iter().map(loss).sum::<f64>();
+        let loss = of_shards(|s| s.loss) / n_targets.max(1) as f64
+            + f64::from(weight) * of_shards(|s| s.completion_loss) / n_labels as f64;
         reduce_shards(&mut self.grads, n_params);
         let inputs = self.shards.iter().zip(&self.batches).map(|(s, b)| (&b.item[..], &s.d_input[..]));
+        // Without a second output there are no gradients of labels.
+        let labels = self.shards.iter().zip(&self.batches).map(|(s, b)| {
+            let rows = if s.d_label.is_empty() { &[][..] } else { &b.label_item[..] };
+            (rows, &s.d_label[..])
+        });
         let table_squares = if sampled.is_some() {
             let targets =
                 self.shards.iter().zip(&self.batches).map(|(s, b)| (&b.target[..], &s.d_target[..]));
             let drawn = self.shards.iter().map(|s| (&negatives.ids[..], &s.d_negative[..]));
-            let parts: Vec<(&[u32], &[f32])> = inputs.chain(targets).chain(drawn).collect();
+            let parts: Vec<(&[u32], &[f32])> = inputs.chain(targets).chain(drawn).chain(labels).collect();
             // What an item's vector should be is what each of its terms should be.
             self.value_rows.resize(self.features.n_kinds() * parts.len(), Vec::new());
             for (at, rows) in self.value_rows.iter_mut().enumerate() {
@@ -207,7 +223,7 @@ impl Stepper {
             square_sum(&self.rows.values)
         } else {
             reduce_shards(&mut self.d_table, table_len);
-            self.rows.sum(d, inputs);
+            self.rows.sum(d, inputs.chain(labels));
             for (&row, g) in self.rows.rows.iter().zip(self.rows.values.chunks_exact(d)) {
                 simd::add(g, &mut self.d_table[row as usize * d..(row as usize + 1) * d]);
             }
@@ -253,7 +269,7 @@ impl Stepper {
         if self.sampler.is_none() {
             *sums = self.features.sums(table);
         } else {
-            let batch = self.batches.iter().flat_map(|b| b.item.iter().chain(&b.target));
+            let batch = self.batches.iter().flat_map(|b| b.item.iter().chain(&b.target).chain(&b.label_item));
             self.features.refresh(table, batch.chain(&self.negatives.ids).copied(), sums);
         }
         sums
@@ -309,7 +325,7 @@ impl Shard {
         batch: &Batch,
         table: &Embedding,
         mut loss: LossPart<'_, '_>,
-        scale: f32,
+        scales: [f32; 2],
         grads: &mut [f32],
     ) {
         let d = table.d;
@@ -323,7 +339,8 @@ impl Shard {
             }
         }
         grads.fill(0.0);
-        self.loss = 0.0;
+        (self.loss, self.completion_loss) = (0.0, 0.0);
+        self.d_label.resize(network.completion().map_or(0, |_| batch.label.len() * d), 0.0);
         let mut first = 0;
         for index in 0_u64.. {
             let Some(chunk) = batch.chunk(first, CHUNK) else { break };
@@ -334,7 +351,7 @@ impl Shard {
             // Moved out and back: the offsets are read while the other fields are written.
             let offsets = std::mem::take(&mut self.offsets);
             let pass = Pass { params, offsets: &offsets, noise: Some(noise.part(index)) };
-            self.chunk(network, &pass, batch, &chunk, table, &mut loss, scale, grads);
+            self.chunk(network, &pass, batch, &chunk, table, &mut loss, scales, grads);
             self.offsets = offsets;
         }
     }
@@ -347,18 +364,21 @@ impl Shard {
         chunk: &Chunk,
         table: &Embedding,
         loss: &mut LossPart<'_, '_>,
-        scale: f32,
+        [scale, label_scale]: [f32; 2],
         grads: &mut [f32],
     ) {
         let d = table.d;
         let (n, n_targets) = (chunk.tokens.len(), chunk.targets.len());
+        let completion = network.completion();
+        let n_labels = completion.map_or(0, |_| chunk.labels.len());
         let loss_scratch = match loss {
             LossPart::Whole { .. } => SoftmaxLoss { n_items: table.n_rows(), d }.scratch_len(),
             LossPart::Sampled { loss, .. } => loss.scratch_len(),
         };
         let saved_len = network.saved_len(pass.offsets);
-        let scratch_len = network.scratch_len(pass.offsets).max(loss_scratch);
-        let needed = saved_len + scratch_len + n * d + 2 * n_targets * d;
+        let label_scratch = completion.map_or(0, |head| head.scratch_len(n_labels));
+        let scratch_len = network.scratch_len(pass.offsets).max(loss_scratch).max(label_scratch);
+        let needed = saved_len + scratch_len + n * d + 2 * n_targets * d + 3 * n_labels * d;
         if self.buffer.len() < needed {
             self.buffer.resize(needed, 0.0);
         }
@@ -367,13 +387,14 @@ impl Shard {
         let d_hidden = carve.take(n * d);
         let h = carve.take(n_targets * d);
         let dh = carve.take(n_targets * d);
+        let [label_h, label_item, label_dh] = [(); 3].map(|()| carve.take(n_labels * d));
         let scratch = carve.take(scratch_len);
         let targets = &batch.target[chunk.targets.clone()];
-        // The row of the chunk that predicts each target.
-        let places = batch.target_token[chunk.targets.clone()].iter().map(|&token| {
-            let token = token as usize - chunk.tokens.start;
-            token * d..(token + 1) * d
-        });
+        // The rows of the chunk that predict each target, and each completion.
+        let first = chunk.tokens.start;
+        let place = |&token: &u32| (token as usize - first) * d..(token as usize - first + 1) * d;
+        let places = batch.target_token[chunk.targets.clone()].iter().map(place);
+        let label_places = batch.label_token[chunk.labels.clone()].iter().map(place);
         let events = batch.events(chunk.tokens.clone());
 
         network.forward(pass, events, table, saved, scratch);
@@ -402,6 +423,26 @@ impl Shard {
         d_hidden.fill(0.0);
         for (place, dh) in places.zip(dh.chunks_exact(d)) {
             d_hidden[place].copy_from_slice(dh);
+        }
+        if let Some(head) = completion {
+            for (place, h) in label_places.clone().zip(label_h.chunks_exact_mut(d)) {
+                h.copy_from_slice(&hidden[place]);
+            }
+            table.gather(&batch.label_item[chunk.labels.clone()], 1.0, label_item);
+            self.completion_loss += head.forward_backward(
+                pass.params,
+                label_h,
+                label_item,
+                &batch.label[chunk.labels.clone()],
+                label_scale,
+                scratch,
+                label_dh,
+                &mut self.d_label[chunk.labels.start * d..chunk.labels.end * d],
+                grads,
+            );
+            for (place, dh) in label_places.zip(label_dh.chunks_exact(d)) {
+                simd::add(dh, &mut d_hidden[place]);
+            }
         }
         let d_input = &mut self.d_input[chunk.tokens.start * d..chunk.tokens.end * d];
         network.backward(pass, events, saved, d_hidden, d_input, scratch, grads);

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::registry::Model;
 use crate::sequence::model::SequenceModel;
-use crate::sequence::network::Network;
+use crate::sequence::network::{Network, NetworkConfig};
 use crate::sequence::run;
 use crate::sequence::settings::Objective;
 use crate::{FitInput, ItemFilter, ModelError, ModelParts, Query, Recommender, Scored, TrainingRun, Vectors};
@@ -29,11 +29,22 @@ pub trait Architecture:
         self
     }
 
+    /// What the network looks like.
+    fn network(&self) -> NetworkConfig;
+
+    /// What its training minimises, and how.
+    fn objective(&self) -> Objective;
+
     /// The network and what its training minimises, checked.
     ///
     /// # Errors
     /// [`ModelError::Config`] names the first setting outside its range.
-    fn plan(&self) -> Result<(Network, Objective), ModelError>;
+    fn plan(&self) -> Result<(Network, Objective), ModelError> {
+        let (network, objective) = (self.network(), self.objective());
+        network.check(Self::KIND)?;
+        objective.check()?;
+        Ok((Network::new(network), objective))
+    }
 }
 
 /// A trained model of one architecture.

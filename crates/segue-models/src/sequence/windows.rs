@@ -8,6 +8,7 @@ use segue_types::TimestampMs;
 
 use crate::FitInput;
 use crate::retrieval::Targets;
+use crate::sequence::completion::label_of;
 use crate::sequence::network::Events;
 use crate::sequence::settings::Training;
 
@@ -168,6 +169,11 @@ impl<'a> Windows<'a> {
                     shard.target_token.push((begin + at - 1 - inputs.start) as u32);
                     shard.target.push(plays.item[at]);
                 }
+                if let Some(label) = plays.action.get(at).copied().and_then(label_of) {
+                    shard.label_token.push((begin + at - 1 - inputs.start) as u32);
+                    shard.label_item.push(plays.item[at]);
+                    shard.label.push(label);
+                }
             }
         }
     }
@@ -183,7 +189,7 @@ fn last_target(plays: Sequence<'_>, targets: Targets) -> Option<usize> {
 }
 
 /// The tokens of one gradient shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// `[n_sequences + 1]`.
     pub offsets: Vec<u32>,
@@ -199,6 +205,12 @@ pub struct Batch {
     pub target_token: Vec<u32>,
     /// `[n_targets]` item rows.
     pub target: Vec<u32>,
+    /// `[n_labels]` the token before each play whose completion is known.
+    pub label_token: Vec<u32>,
+    /// `[n_labels]` item rows of these plays.
+    pub label_item: Vec<u32>,
+    /// `[n_labels]` 1 completed, 0 skipped.
+    pub label: Vec<f32>,
 }
 
 impl Default for Batch {
@@ -211,6 +223,9 @@ impl Default for Batch {
             request_at: vec![],
             target_token: vec![],
             target: vec![],
+            label_token: vec![],
+            label_item: vec![],
+            label: vec![],
         }
     }
 }
@@ -224,6 +239,8 @@ pub struct Chunk {
     pub tokens: Range<usize>,
     /// Their targets.
     pub targets: Range<usize>,
+    /// Their plays whose completion is known.
+    pub labels: Range<usize>,
 }
 
 impl Batch {
@@ -235,11 +252,13 @@ impl Batch {
         let fit = self.offsets[first + 1..].partition_point(|&end| (end - begin) as usize <= n_tokens);
         let sequences = first..first + fit.max(1);
         let end = self.offsets[sequences.end];
-        let targets_before = |token: u32| self.target_token.partition_point(|&t| t < token);
+        let before = |tokens: &[u32], token: u32| tokens.partition_point(|&t| t < token);
+        let between = |tokens: &[u32]| before(tokens, begin)..before(tokens, end);
         Some(Chunk {
             sequences,
             tokens: begin as usize..end as usize,
-            targets: targets_before(begin)..targets_before(end),
+            targets: between(&self.target_token),
+            labels: between(&self.label_token),
         })
     }
 
@@ -276,6 +295,9 @@ impl Batch {
         self.request_at.clear();
         self.target_token.clear();
         self.target.clear();
+        self.label_token.clear();
+        self.label_item.clear();
+        self.label.clear();
     }
 }
 
@@ -300,6 +322,9 @@ mod tests {
         assert_eq!(shards[0].offsets, [0, 4, 6]);
         assert_eq!(shards[0].target, [4, 5, 6, 1, 2]);
         assert_eq!(shards[0].target_token, [1, 2, 3, 4, 5]);
+        assert_eq!(shards[0].label_token, [0, 1, 2, 3, 4, 5], "a skip has no target and a label");
+        assert_eq!(shards[0].label_item, [3, 4, 5, 6, 1, 2]);
+        assert_eq!(shards[0].label, [0.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
         assert_eq!(windows.counts, [1, 1, 1, 1, 1, 1, 1, 1, 0]);
     }
 
