@@ -39,6 +39,8 @@ pub struct ItemFeatures<'a> {
     pub album: &'a [u32],
     /// First tag.
     pub genre: &'a [u32],
+    /// Content vectors `[n_items, size]` of any size, or empty; zeros for an item that has none.
+    pub content: &'a [f32],
 }
 
 /// Undated counts: user row `u` owns `offsets[u]..offsets[u + 1]`.

@@ -28,6 +28,7 @@ pub struct SnapshotInput {
     artist: Vec<u32>,
     album: Vec<u32>,
     genre: Vec<u32>,
+    content: Vec<f32>,
     markets: Vec<String>,
     day: Vec<Day>,
     market: Vec<u32>,
@@ -48,6 +49,7 @@ impl SnapshotInput {
             artist: numbered(snapshot.items(), |item| item.artist_ids.first()),
             album: numbered(snapshot.items(), |item| item.album_id.as_ref()),
             genre: numbered(snapshot.items(), |item| item.tags.first()),
+            content: content(snapshot.items()),
             markets: snapshot.markets().to_vec(),
             ..Self::default()
         };
@@ -98,7 +100,12 @@ impl SnapshotInput {
             }),
             item_ids: &self.item_ids,
             item_keys: &self.item_keys,
-            item_features: ItemFeatures { artist: &self.artist, album: &self.album, genre: &self.genre },
+            item_features: ItemFeatures {
+                artist: &self.artist,
+                album: &self.album,
+                genre: &self.genre,
+                content: &self.content,
+            },
             until,
             seed,
         }
@@ -111,10 +118,42 @@ impl SnapshotInput {
     }
 }
 
+/// The items' content vectors `[n_items, size]`, where `size` is what most of them have (of two as frequent the
+/// smaller one): zeros for items without one of that size or with one that is not finite. Empty if there is none.
+fn content(items: &[Item]) -> Vec<f32> {
+    let mut sizes: BTreeMap<usize, usize> = BTreeMap::new();
+    for item in items.iter().filter(|item| !item.embedding.is_empty()) {
+        *sizes.entry(item.embedding.len()).or_default() += 1;
+    }
+    let most = sizes.iter().max_by_key(|&(&size, &n)| (n, std::cmp::Reverse(size)));
+    let Some((&size, _)) = most else { return Vec::new() };
+    let mut out = vec![0.0; items.len() * size];
+    for (item, out) in items.iter().zip(out.chunks_exact_mut(size)) {
+        if item.embedding.len() == size && item.embedding.iter().all(|x| x.is_finite()) {
+            out.copy_from_slice(&item.embedding);
+        }
+    }
+    out
+}
+
 /// The number of each item's value, numbers ascending with the values' names.
 fn numbered<'a>(items: &'a [Item], value: impl Fn(&'a Item) -> Option<&'a String>) -> Vec<u32> {
     let mut numbers: BTreeMap<&str, u32> =
         items.iter().filter_map(&value).map(|name| (name.as_str(), 0)).collect();
     (0..).zip(numbers.values_mut()).for_each(|(n, number)| *number = n);
     items.iter().map(|item| value(item).map_or(UNKNOWN_FEATURE, |name| numbers[name.as_str()])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_vectors_have_the_size_of_most_items_and_others_are_zeros() {
+        let item = |embedding: &[f32]| Item { embedding: embedding.to_vec(), ..Item::new("x") };
+        let items = [item(&[1.0, 2.0]), item(&[]), item(&[3.0]), item(&[f32::NAN, 0.0]), item(&[5.0, 6.0])];
+        assert_eq!(content(&items), [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.0, 6.0]);
+        assert!(content(&items[1..2]).is_empty());
+        assert_eq!(content(&items[1..4]), [0.0, 3.0, 0.0], "of two as frequent the smaller");
+    }
 }

@@ -1,18 +1,21 @@
 //! Item features as summed embeddings: what is known of an item besides who played it.
 //!
 //! ```text
-//! vector of item i = own[i] + Σ over kinds k:  value[k, feature_k(i)]
+//! vector of item i = own[i] + Σ over kinds k: value[k, feature_k(i)] + Σ over j: content[i, j] map[j]
 //! ```
 //!
-//! The table that is trained holds the items' own rows first and then the rows of each kind's values, the
-//! first of which stands for an unknown one. Networks and losses see the sums. An item that no training
+//! The table that is trained holds the items' own rows first, then the rows of each kind's values, the
+//! first of which stands for an unknown one, and then one row for each number of a content vector, whose
+//! length is taken out (only its direction tells). Networks and losses see the sums. An item that no training
 //! play holds has nothing of its own to tell: its vector is the sum of the values that training plays hold,
 //! so that a new track of a known artist scores. Features of items are summed as in Hidasi et al.,
 //! "Parallel Recurrent Neural Network Architectures for Feature-rich Session-based Recommendations", RecSys 2016,
 //! and LightFM (Kula 2015).
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
-use segue_nn::{Embedding, simd};
+use segue_nn::{Embedding, Mat, matmul, simd};
 use serde::{Deserialize, Serialize};
 
 use crate::{FitInput, UNKNOWN_FEATURE};
@@ -27,6 +30,9 @@ pub struct ItemFeatureSettings {
     pub album: bool,
     /// The first tag.
     pub genre: bool,
+    /// The content vector (`embedding` of the `items` table).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub content: bool,
 }
 
 impl ItemFeatureSettings {
@@ -46,6 +52,52 @@ pub struct FeatureRows {
     kinds: Vec<Vec<u32>>,
     /// Per kind the row of an unknown value.
     unknown: Vec<u32>,
+    content: Option<Arc<Content>>,
+}
+
+/// Content vectors and the rows they are multiplied with.
+#[derive(Debug, PartialEq)]
+struct Content {
+    /// Rows of the table, one per number of a vector.
+    rows: Vec<u32>,
+    /// `[n_items, rows.len()]`, of length 1 or zeros.
+    vectors: Vec<f32>,
+}
+
+impl Content {
+    fn new(first_row: usize, n_items: usize, vectors: &[f32]) -> Self {
+        let size = vectors.len() / n_items.max(1);
+        let mut vectors = vectors.to_vec();
+        for vector in vectors.chunks_exact_mut(size.max(1)) {
+            let length = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+            let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
+            vector.iter_mut().for_each(|x| *x = (f64::from(*x) * scale) as f32);
+        }
+        Self { rows: (first_row as u32..).take(size).collect(), vectors }
+    }
+
+    fn vector(&self, item: usize) -> &[f32] {
+        &self.vectors[item * self.rows.len()..(item + 1) * self.rows.len()]
+    }
+
+    fn is_there(&self, item: usize) -> bool {
+        self.vector(item).iter().any(|&x| x != 0.0)
+    }
+
+    /// Adds what an item's content is in the space of the table.
+    fn add(&self, table: &Embedding, item: usize, out: &mut [f32]) {
+        let d = table.d;
+        let Some(&first) = self.rows.first() else { return };
+        let map = &table.table[first as usize * d..];
+        simd::vectorised(
+            #[inline(always)]
+            || {
+                for (&x, row) in self.vector(item).iter().zip(map.chunks_exact(d)) {
+                    simd::axpy(x, row, out);
+                }
+            },
+        );
+    }
 }
 
 impl FeatureRows {
@@ -73,13 +125,20 @@ impl FeatureRows {
                 column.iter().map(|&v| if v == UNKNOWN_FEATURE { first } else { first + 1 + v }).collect(),
             );
         }
+        if settings.content && features.content.is_empty() {
+            tracing::info!(feature = "content", "the data does not have this feature of items");
+        } else if settings.content {
+            let content = Content::new(out.n_rows, out.n_items, features.content);
+            out.n_rows += content.rows.len();
+            out.content = Some(Arc::new(content));
+        }
         out
     }
 
     /// No features: items have their own rows.
     #[must_use]
     pub fn none(n_items: usize) -> Self {
-        Self { n_items, n_rows: n_items, kinds: Vec::new(), unknown: Vec::new() }
+        Self { n_items, n_rows: n_items, kinds: Vec::new(), unknown: Vec::new(), content: None }
     }
 
     /// Number of items.
@@ -97,7 +156,7 @@ impl FeatureRows {
     /// Whether items have nothing but their own rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.kinds.is_empty()
+        self.kinds.is_empty() && self.content.is_none()
     }
 
     /// Kinds of features.
@@ -135,6 +194,40 @@ impl FeatureRows {
         for rows in &self.kinds {
             simd::add(table.row(rows[item]), out);
         }
+        if let Some(content) = &self.content {
+            content.add(table, item, out);
+        }
+    }
+
+    /// The rows that content vectors are multiplied with; none without such vectors.
+    pub(super) fn content_rows(&self) -> &[u32] {
+        self.content.as_ref().map_or(&[], |content| &content.rows)
+    }
+
+    /// What gradients of some items' vectors, in parts `(items [n], gradients [n, d])`, are to these rows: fills
+    /// `out` `[content_rows, d]`.
+    pub(super) fn content_gradient<'a>(
+        &self,
+        parts: impl Iterator<Item = (&'a [u32], &'a [f32])>,
+        d: usize,
+        out: &mut Vec<f32>,
+    ) {
+        out.clear();
+        let Some(content) = &self.content else { return };
+        out.resize(content.rows.len() * d, 0.0);
+        for (items, gradients) in parts {
+            simd::vectorised(
+                #[inline(always)]
+                || {
+                    for (&item, g) in items.iter().zip(gradients.chunks_exact(d)) {
+                        let vector = content.vector(item as usize);
+                        for (&x, out) in vector.iter().zip(out.chunks_exact_mut(d)) {
+                            simd::axpy(x, g, out);
+                        }
+                    }
+                },
+            );
+        }
     }
 
     /// Adds what the items' gradients `[n_items, d]` are to the values: fills `out` `[n_rows, d]`.
@@ -147,6 +240,14 @@ impl FeatureRows {
                 let at = (row as usize - self.n_items) * d;
                 simd::add(g, &mut values[at..at + d]);
             }
+        }
+        if let Some(content) = &self.content
+            && let Some(&first) = content.rows.first()
+        {
+            let at = (first as usize - self.n_items) * d;
+            let (size, n) = (content.rows.len(), self.n_items);
+            let vectors = Mat::new(&content.vectors, n, size).t();
+            matmul(&mut values[at..at + size * d], d, false, vectors, Mat::new(d_items, n, d));
         }
     }
 
@@ -162,6 +263,8 @@ impl FeatureRows {
                 is_held[row as usize] = true;
             }
         }
+        let content = self.content.as_ref();
+        let has_content = content.is_some_and(|c| (0..self.n_items).any(|i| counts[i] > 0 && c.is_there(i)));
         let d = table.d;
         for item in (0..self.n_items).filter(|&item| counts[item] == 0) {
             let mut values = self.kinds.iter().map(|rows| rows[item]).filter(|&row| is_held[row as usize]);
@@ -169,6 +272,13 @@ impl FeatureRows {
             if let Some(first) = values.next() {
                 out.copy_from_slice(table.row(first));
                 values.for_each(|row| simd::add(table.row(row), out));
+                is_known[item] = true;
+            }
+            if let Some(content) = self.content.as_ref().filter(|c| has_content && c.is_there(item)) {
+                if !is_known[item] {
+                    out.fill(0.0);
+                }
+                content.add(table, item, out);
                 is_known[item] = true;
             }
         }
@@ -179,6 +289,7 @@ impl FeatureRows {
 #[cfg(test)]
 mod tests {
     use segue_data::OwnedSequences;
+    use segue_nn::Counter;
 
     use super::*;
     use crate::registry::Model;
@@ -198,6 +309,21 @@ mod tests {
         (OwnedSequences::from_items(N_KNOWN + N_ARTISTS + 2, users), artist)
     }
 
+    /// Vectors of six numbers around one per artist, of different lengths; of an item of nobody known, zeros.
+    fn content_of(artist: &[u32]) -> Vec<f32> {
+        let draws = Counter::new(3, 3);
+        let number = |item: usize, artist: u32, j: u64| match artist {
+            UNKNOWN_FEATURE => 0.0,
+            artist => {
+                let own = draws.fork(u64::from(artist)).normal(j);
+                let noise = draws.fork(100 + item as u64).normal(j);
+                (own + 0.2 * noise) * (1.0 + item as f32)
+            }
+        };
+        let items = artist.iter().enumerate();
+        items.flat_map(|(item, &artist)| (0..6).map(move |j| number(item, artist, j))).collect()
+    }
+
     fn fit<M: Model<Config: Architecture>>(settings: &str, input: &FitInput<'_>) -> M {
         let common = "d = 16\nn_blocks = 1\ndropout = 0.0\nmax_history = 6\nnegatives = { count = 16 }\n\
                       training = { rounds = 6, round_steps = 40, batch = 32, learning_rate = 0.01 }\n";
@@ -205,22 +331,26 @@ mod tests {
         M::fit(&config, input).unwrap()
     }
 
-    fn check<M: Model<Config: Architecture> + Recommender>(settings: &str) {
+    /// `feature` is one that tells the artist.
+    fn check<M: Model<Config: Architecture> + Recommender>(settings: &str, feature: &str) {
         let (plays, artist) = world();
-        let features = ItemFeatures { artist: &artist, ..ItemFeatures::default() };
+        let content = content_of(&artist);
+        let features = ItemFeatures { artist: &artist, content: &content, ..ItemFeatures::default() };
         let input = FitInput { item_features: features, ..FitInput::of(plays.view()) };
         let ask = |model: &M, history: &[u32]| -> Vec<u32> {
             let mut out = Vec::new();
             model.recommend(&Query::of_items(history), 99, &ItemFilter::default(), &mut out).unwrap();
             out.iter().map(|s| s.item).collect()
         };
-        let with: M = fit(&format!("{settings}\nitem_features = {{ artist = true }}"), &input);
+        let with: M = fit(&format!("{settings}\nitem_features = {{ {feature} = true }}"), &input);
         let without: M = fit(settings, &input);
         for liked in 0..N_ARTISTS {
             let history = [liked, liked + 8, liked + 4];
             let is_new = |item: &u32| *item >= N_KNOWN;
             let new: Vec<u32> = ask(&with, &history).into_iter().filter(is_new).collect();
-            assert_eq!(new.len(), N_ARTISTS as usize, "{}: an artist without plays says nothing", M::KIND);
+            // An artist without plays says nothing, a vector that is near to others does.
+            let n_new = N_ARTISTS as usize + usize::from(feature == "content");
+            assert_eq!(new.len(), n_new, "{}", M::KIND);
             assert_eq!(new[0], N_KNOWN + liked, "{}: the liked artist's new item comes first", M::KIND);
             assert!(!ask(&without, &history).iter().any(is_new), "{}", M::KIND);
         }
@@ -232,10 +362,12 @@ mod tests {
 
     #[test]
     fn a_new_item_of_a_liked_artist_ranks_above_those_of_strangers() {
-        check::<SasRec>("hidden = 16\nloss = \"softmax\"");
-        check::<ESasRec>("hidden = 16");
-        check::<Hstu>("");
-        check::<Gru4Rec>("");
+        for feature in ["artist", "content"] {
+            check::<SasRec>("hidden = 16\nloss = \"softmax\"", feature);
+            check::<ESasRec>("hidden = 16", feature);
+            check::<Hstu>("", feature);
+            check::<Gru4Rec>("", feature);
+        }
     }
 
     #[test]
@@ -245,7 +377,7 @@ mod tests {
         let genre = [0, 0, UNKNOWN_FEATURE];
         let features = ItemFeatures { artist: &artist, genre: &genre, ..ItemFeatures::default() };
         let input = FitInput { item_features: features, ..FitInput::of(plays.view()) };
-        let on = ItemFeatureSettings { artist: true, album: true, genre: true };
+        let on = ItemFeatureSettings { artist: true, album: true, genre: true, content: false };
         let rows = FeatureRows::new(&input, on);
         // Items 0 to 2; artists unknown, 0, 1 in rows 3 to 5; genres unknown, 0 in rows 6 and 7.
         assert_eq!(rows.n_rows(), 8);
@@ -258,5 +390,57 @@ mod tests {
         let (vectors, is_known) = rows.answering(&table, &[1, 1, 0]);
         assert_eq!((vectors.table[2], is_known), (32.0, vec![true; 3]));
         assert_eq!(FeatureRows::new(&input, ItemFeatureSettings::default()).n_rows(), 3);
+    }
+
+    #[test]
+    fn gradients_of_content_are_the_transpose_of_what_it_adds() {
+        let plays = OwnedSequences::from_items(5, [vec![0, 1]]);
+        let (n, d, size) = (5, 3, 4);
+        let draws = Counter::new(8, 8);
+        let mut content: Vec<f32> = (0..(n * size) as u64).map(|i| draws.normal(i)).collect();
+        content[2 * size..3 * size].fill(0.0);
+        let artist = [0, 1, 0, UNKNOWN_FEATURE, 1];
+        let features = ItemFeatures { artist: &artist, content: &content, ..ItemFeatures::default() };
+        let input = FitInput { item_features: features, ..FitInput::of(plays.view()) };
+        let on = ItemFeatureSettings { artist: true, content: true, ..ItemFeatureSettings::default() };
+        let rows = FeatureRows::new(&input, on);
+        assert_eq!((rows.n_rows(), rows.content_rows()), (5 + 3 + 4, &[8, 9, 10, 11][..]));
+        let table = Embedding::new(rows.n_rows(), d, 1.0, 2);
+        let sums = rows.sums(&table);
+        let plain = |item: usize, i: usize| {
+            let vector = &content[item * size..(item + 1) * size];
+            let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-30);
+            let mapped = (0..size).map(|j| vector[j] / length * table.row(8 + j as u32)[i]).sum::<f32>();
+            let value = if item == 3 { 5 } else { 6 + artist[item] };
+            table.row(item as u32)[i] + table.row(value)[i] + mapped
+        };
+        for (at, sum) in sums.table.iter().enumerate() {
+            assert!((sum - plain(at / d, at % d)).abs() < 1e-5, "{at}");
+        }
+        // ⟨g, sums(table)⟩ = ⟨spread(g), table⟩ for a linear map and its transpose.
+        let g: Vec<f32> = (0..(n * d) as u64).map(|i| draws.fork(1).normal(i)).collect();
+        let mut spread = vec![f32::NAN; rows.n_rows() * d];
+        rows.spread(&g, d, &mut spread);
+        let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
+        assert!((product(&g, &sums.table) - product(&spread, &table.table)).abs() < 1e-4);
+        // The same from parts, each item once and in any order.
+        let mut parts = vec![f32::NAN; 1];
+        let (ids, turned): (Vec<u32>, Vec<f32>) = ([4, 0].into(), [&g[4 * d..], &g[..d]].concat());
+        rows.content_gradient(
+            [(&ids[..], &turned[..]), (&[1, 2, 3], &g[d..4 * d])].into_iter(),
+            d,
+            &mut parts,
+        );
+        for (got, want) in parts.iter().zip(&spread[8 * d..]) {
+            assert!((got - want).abs() < 1e-5, "{got} {want}");
+        }
+        // An item without plays has what its values and its content add, if training knows such.
+        let (vectors, is_known) = rows.answering(&table, &[1, 0, 1, 1, 0]);
+        assert_eq!(is_known, [true, true, true, true, true]);
+        for i in 0..d {
+            let own_and_artist = table.row(1)[i] + table.row(7)[i];
+            assert!((vectors.row(1)[i] - (sums.row(1)[i] - own_and_artist)).abs() < 1e-5);
+        }
+        assert_eq!(rows.answering(&table, &[0, 0, 1, 0, 0]).1, [true, false, true, false, false]);
     }
 }

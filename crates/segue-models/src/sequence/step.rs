@@ -91,6 +91,8 @@ pub struct Stepper {
     sums: Embedding,
     /// Rows of values, one list per kind and part of the gradient.
     value_rows: Vec<Vec<u32>>,
+    /// `[content rows, d]` gradients of the rows of content.
+    d_content: Vec<f32>,
     /// `[n_rows, d]`, for the full softmax with features.
     d_whole: Vec<f32>,
     /// The tokens of each shard; the caller fills them.
@@ -129,6 +131,7 @@ impl Stepper {
             sampler: sampled.then(|| NegativeSampler::new(counts, negatives.popular, negatives.in_batch)),
             sums: Embedding { table: Vec::new(), d: network.config.d },
             value_rows: Vec::new(),
+            d_content: Vec::new(),
             d_whole: Vec::new(),
             features: FeatureRows::none(counts.len()),
             batches: vec![Batch::default(); n],
@@ -217,9 +220,11 @@ impl Stepper {
                 rows.clear();
                 rows.extend(self.features.rows_of(at / parts.len(), parts[at % parts.len()].0));
             }
+            self.features.content_gradient(parts.iter().copied(), d, &mut self.d_content);
+            let content = (self.features.content_rows(), &self.d_content[..]);
             let values =
                 self.value_rows.iter().zip(parts.iter().cycle()).map(|(rows, part)| (&rows[..], part.1));
-            self.rows.sum(d, parts.iter().copied().chain(values));
+            self.rows.sum(d, parts.iter().copied().chain(values).chain([content]));
             square_sum(&self.rows.values)
         } else {
             reduce_shards(&mut self.d_table, table_len);
