@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does `segue experiment analyze` cover the truth? An A/B test on the running server, many times over.
 
-    benches/live_experiment/run [REPETITIONS] [LISTENERS]      (run.py SEGUE_BINARY WORK_FOLDER …)
+    benches/live_experiment/run [--repetitions N] [--listeners N] [--days N] [--window N] [--live-popularity]
 
 One made-up world, models trained once. Per repetition, with a randomisation of its own (the experiment's name salts it):
 
@@ -13,11 +13,16 @@ One made-up world, models trained once. Per repetition, with a randomisation of 
 
 Reported: how often the interval covers the truth, how often the two arms are told apart, and the mean
 error. Two checks of the comparison itself: *alike*, the share of the experiment's listeners whose minutes are exactly
-those of the truth (the rest met what others had played: both arms feed one popularity), and *re-randomised*, the
-coverage of the same interval when the two truths are dealt to arms 2,000 times without a server, which is what
-so many listeners with so uneven minutes allow. Arm B's queue holds only what is popular.
+those of the truth, and *re-randomised*, the coverage of the same interval when the two truths are dealt to arms 2,000
+times without a server, which is what so many listeners with so uneven minutes allow.
+
+Arm B's queue holds only what is popular. The truth of an arm supposes that listeners do not meet what other arms' listeners
+played; so popularity here is that of the artifact, not the one that the server keeps from what is played. With
+`--live-popularity` the shelves of the default configuration are served, whose popularity both arms feed. Ctrl-C prints the table
+of what is done.
 """
 
+import argparse
 import json
 import math
 import os
@@ -28,10 +33,17 @@ import subprocess
 import sys
 import time
 
-binary, work = os.path.abspath(sys.argv[1]), sys.argv[2]
-repetitions = int(sys.argv[3]) if len(sys.argv) > 3 else 20
-listeners = int(sys.argv[4]) if len(sys.argv) > 4 else 400
-USERS, ITEMS, DAYS, LIVE, WINDOW, SHARED = max(800, listeners), 3000, 30, 5, 3, 10
+parser = argparse.ArgumentParser()
+parser.add_argument("binary")
+parser.add_argument("work")
+parser.add_argument("--repetitions", type=int, default=20)
+parser.add_argument("--listeners", type=int, default=400)
+parser.add_argument("--days", type=int, default=5, help="days of the experiment")
+parser.add_argument("--window", type=int, default=3, help="days after the first exposure that count")
+parser.add_argument("--live-popularity", action="store_true")
+args = parser.parse_args()
+binary, work, listeners, shared = os.path.abspath(args.binary), args.work, args.listeners, args.live_popularity
+USERS, ITEMS, DAYS, LIVE, WINDOW, SHARED = max(800, listeners), 3000, 30, args.days, args.window, 10
 START = 20698  # WorldConfig::default().start_day
 
 # What is measured is the analysis, not how fast the machine is: no stage runs out of time. Requests are kept cheap:
@@ -46,12 +58,33 @@ hydrate_budget_ms = 5000
 score_budget_ms = 5000
 """
 
+# Nothing that one listener plays changes what another is shown.
+APART = """
+[[surface.home.shelf]]
+id = "jump_back_in"
+title = "Jump back in"
+sources = ["recent"]
+
+[[surface.home.shelf]]
+id = "made_for_you"
+title = "Made for you"
+sources = ["markov", "popularity"]
+selector = "explore"
+
+[surface.now_playing.queue]
+id = "queue"
+title = "Up next"
+sources = ["markov", "rules", "similar", "popularity"]
+limit = 20
+selector = "explore"
+"""
+
 EXPERIMENT = """
 [experiment]
 name = "queue-{name}"
 arms = [
   {{ name = "a", weight = {a} }},
-  {{ name = "b", weight = {b}, config = {{ surface = {{ now_playing = {{ queue = {{ sources = ["popular"] }} }} }} }} }},
+  {{ name = "b", weight = {b}, config = {{ surface = {{ now_playing = {{ queue = {{ sources = ["{popular}"] }} }} }} }} }},
 ]
 
 [analysis]
@@ -93,10 +126,12 @@ def live(home, luck, run):
         time.sleep(0.02)
     with open(address) as f:
         url = f.read().strip()
-    segue(home, "sim", "--server", url, "--users", str(USERS), "--items", str(ITEMS), "--days", str(DAYS), "--seed", "1",
-          "--listeners", str(listeners), "--from", day(DAYS), "--for-days", str(LIVE), "--luck", str(luck), "--run", run)
-    server.terminate()
-    server.wait()
+    try:
+        segue(home, "sim", "--server", url, "--users", str(USERS), "--items", str(ITEMS), "--days", str(DAYS), "--seed", "1",
+              "--listeners", str(listeners), "--from", day(DAYS), "--for-days", str(LIVE), "--luck", str(luck), "--run", run)
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def minutes(home, name):
@@ -123,7 +158,7 @@ def home_with(name):
 
 
 def start(home, name, a, b):
-    text = EXPERIMENT.format(name=name, a=a, b=b, first=day(DAYS), end=day(DAYS + LIVE), window=WINDOW)
+    text = EXPERIMENT.format(name=name, a=a, b=b, popular="popular" if shared else "popularity", first=day(DAYS), end=day(DAYS + LIVE), window=WINDOW)
     path = os.path.join(home, "trial.toml")
     with open(path, "w") as f:
         f.write(text)
@@ -134,7 +169,7 @@ base = os.path.join(work, "base")
 shutil.rmtree(work, ignore_errors=True)
 segue(base, "sim", "--users", str(USERS), "--items", str(ITEMS), "--days", str(DAYS), "--seed", "1")
 with open(os.path.join(base, "segue.toml"), "a") as f:
-    f.write(PATIENT)
+    f.write(PATIENT if shared else PATIENT + APART)
 segue(base, "prepare")
 segue(base, "train")
 
@@ -164,7 +199,10 @@ def welch(a, b):
 # Student's .975 quantile is within .4 % of this from 200 listeners on.
 QUANTILE = 1.97
 rows, alike, truths, seconds, lives = [], [], {}, 0.0, 0
-for r in range(1, repetitions + 1):
+
+
+def repeat(r):
+    global seconds, lives
     luck = 1 + (r - 1) // SHARED
     run = f"luck{luck}"
     if luck not in truths:
@@ -182,13 +220,20 @@ for r in range(1, repetitions + 1):
     found = analysis["comparisons"][0]["metrics"][0]["rule"]["looks"][-1]
     for name in ("a", "b"):
         own = minutes(home, f"queue-r{r}={name}")
-        alike += [abs(own[u] - truth[name][u]) < 1e-6 for u in own.keys() & truth[name].keys()]
+        alike.extend(abs(own[u] - truth[name][u]) < 1e-6 for u in own.keys() & truth[name].keys())
     shutil.rmtree(home)
     both = truth["a"].keys() & truth["b"].keys()
     true = sum(truth["b"][u] - truth["a"][u] for u in both) / len(both)
     rows.append((true, found["effect"], found["interval"][0], found["interval"][1], found["n_units"]))
     print(f"{r}: truth {true:+.2f}, found {found['effect']:+.2f} [{found['interval'][0]:+.2f}, {found['interval'][1]:+.2f}] "
           f"of {found['n_units']}", file=sys.stderr, flush=True)
+
+
+try:
+    for r in range(1, args.repetitions + 1):
+        repeat(r)
+except KeyboardInterrupt:
+    truths = {luck: truth for luck, truth in truths.items() if len(truth) == 2}
 
 dealt, held, cards = 0, 0, random.Random(1)
 for truth in truths.values():

@@ -4,6 +4,7 @@
 //! start so that a mistake is found before the first request.
 
 use segue_experiment::{ExperimentSpec, HoldoutSpec};
+use serde::de::Error;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -55,7 +56,8 @@ pub struct HomeConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NowPlayingConfig {
-    /// The queue is one shelf.
+    /// The queue is one shelf. What is not said stays as it is by default.
+    #[serde(deserialize_with = "over_default_queue")]
     pub queue: ShelfConfig,
     /// As for Home.
     pub filters: Vec<String>,
@@ -108,6 +110,14 @@ impl Default for ShelfConfig {
             pool: 50,
         }
     }
+}
+
+/// A queue whose fields that are not given are those of the default queue.
+fn over_default_queue<'de, D: serde::Deserializer<'de>>(from: D) -> Result<ShelfConfig, D::Error> {
+    let given = toml::Table::deserialize(from)?;
+    let mut queue = toml::Table::try_from(NowPlayingConfig::default().queue).map_err(D::Error::custom)?;
+    queue.extend(given);
+    queue.try_into().map_err(D::Error::custom)
 }
 
 fn names(list: &[&str]) -> Vec<String> {
@@ -424,6 +434,14 @@ mod tests {
         assert!(message(&(shelf("") + &shelf(""))).contains("unique"));
         assert!(message("[serving]\ncandidate_sampling_rate = 0.0").contains("divides"));
         assert!(message("[[surface.home.shelf]]\nid = \"a\"").contains("at least one source"));
+    }
+
+    #[test]
+    fn a_queue_keeps_what_is_not_said_of_it() {
+        let text = "[surface.now_playing.queue]\nsources = [\"popular\"]\n";
+        let queue = toml::from_str::<EngineConfig>(text).unwrap().surface.now_playing.queue;
+        assert_eq!(queue, ShelfConfig { sources: names(&["popular"]), ..NowPlayingConfig::default().queue });
+        assert!(message("[surface.now_playing.queue]\nlmit = 3").contains("lmit"));
     }
 
     #[test]
