@@ -49,6 +49,8 @@ def configure(home, change):
     lines = [f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v}" for k, v in shelf.items()]
     with open(os.path.join(home, "segue.toml"), "w") as f:
         f.write(FIRST + "\n[ranker]\nartifact = \"\"\n[serving]\ncandidate_sampling_rate = 0.01\n"
+                # What is judged is the estimate, not how fast the machine is: no stage runs out of time.
+                "source_threads = 0\nsource_budget_ms = 5000\nhydrate_budget_ms = 5000\nscore_budget_ms = 5000\n"
                 "[surface.now_playing.queue]\nid = \"queue\"\nsources = [\"popular\"]\n[surface.home]\n[[surface.home.shelf]]\nid = \"made_for_you\"\n"
                 'title = "Made for you"\nsources = ["markov", "rules", "neighbours", "knn", "popularity", "popular"]\n'
                 "limit = 6\npool = 20\n" + "\n".join(lines) + "\n")

@@ -69,18 +69,36 @@ fn sequential_tables(shrink: u64) {
         "{:<10} {:<6} {:>7} {:<46} {:>7} {:>8} {:>8}",
         "world", "split", "users", "rule", "runs", "rate", "± 2 se"
     );
-    sequential(false, 5_600, 50_000 / shrink);
-    sequential(true, 14_000, 50_000 / shrink);
+    sequential(Values::Rows, 5_600, 50_000 / shrink);
+    sequential(Values::Listeners, 14_000, 50_000 / shrink);
+    sequential(Values::Winsorized, 14_000, 50_000 / shrink);
     println!();
     println!("few units");
-    sequential(false, 1_400, 50_000 / shrink);
+    sequential(Values::Rows, 1_400, 50_000 / shrink);
     println!();
 }
 
+/// What a unit's one final value is, and when it comes.
+#[derive(Clone, Copy, PartialEq)]
+enum Values {
+    /// Normal, evenly over the looks.
+    Rows,
+    /// Minutes of listeners, skewed to the right; more enrol at first.
+    Listeners,
+    /// The same, those above the 99th percentile set to it.
+    Winsorized,
+}
+
+/// The 99th percentile of [`Values::Listeners`].
+const MOST_MINUTES: f64 = 6.6;
+
 fn line(listeners: bool, split: f64, users: usize, what: &str, hits: u64, runs: u64) {
+    line_of(if listeners { "listeners" } else { "rows" }, split, users, what, hits, runs);
+}
+
+fn line_of(world: &str, split: f64, users: usize, what: &str, hits: u64, runs: u64) {
     let rate = hits as f64 / runs as f64;
     let error = 2.0 * (rate * (1.0 - rate) / runs as f64).sqrt();
-    let world = if listeners { "listeners" } else { "rows" };
     let split = if split == 0.5 { "50/50" } else { "90/10" };
     println!("{world:<10} {split:<6} {users:>7} {what:<46} {runs:>7} {rate:>8.4} {error:>8.4}");
 }
@@ -99,11 +117,16 @@ struct Look {
 }
 
 /// Closed values: each unit adds its one final value at the look at which it matures.
-fn sequential(listeners: bool, users: usize, runs: u64) {
+fn sequential(values: Values, users: usize, runs: u64) {
+    let world = match values {
+        Values::Rows => "rows",
+        Values::Listeners => "listeners",
+        Values::Winsorized => "winsorized",
+    };
     // The share of the users that is planned to be there: listeners enrol more at first.
     let share = |k: usize| {
         let t = k as f64 / LOOKS as f64;
-        if listeners { 1.0 - (1.0 - t) * (1.0 - t) } else { t }
+        if values == Values::Rows { t } else { 1.0 - (1.0 - t) * (1.0 - t) }
     };
     let times: Vec<f64> = (1..=LOOKS).map(share).collect();
     let bounds = |s| group_sequential_bounds(&times, 0.05, Sides::Two, s).expect("looks that rise").z;
@@ -121,7 +144,7 @@ fn sequential(listeners: bool, users: usize, runs: u64) {
         .chain(["always valid", "fixed, at the end", "naive peeking", "GST Pocock, normal boundaries"])
         .collect();
     let sums: Vec<[[[ArmSums; 2]; LOOKS]; 2]> =
-        (0..runs).into_par_iter().map(|run| closed_sums(listeners, users, run)).collect();
+        (0..runs).into_par_iter().map(|run| closed_sums(values, users, run)).collect();
     // The effect that the fixed test of all users finds in 80 % of these very runs: a rule's power beside it is
     // what looking costs, and nothing else.
     let effects = [0, 1].map(|split| {
@@ -163,7 +186,7 @@ fn sequential(listeners: bool, users: usize, runs: u64) {
                     _ => true,
                 };
                 if shown {
-                    line(listeners, split, users, &format!("{name}: {what}"), *hits, runs);
+                    line_of(world, split, users, &format!("{name}: {what}"), *hits, runs);
                 }
             }
         }
@@ -179,8 +202,8 @@ fn found_from(by_look: &[[ArmSums; 2]; LOOKS]) -> f64 {
 }
 
 /// Sums by split, look and arm.
-fn closed_sums(listeners: bool, users: usize, run: u64) -> [[[ArmSums; 2]; LOOKS]; 2] {
-    let mut s = Stream::new(if listeners { 21 } else { 20 }, run);
+fn closed_sums(values: Values, users: usize, run: u64) -> [[[ArmSums; 2]; LOOKS]; 2] {
+    let mut s = Stream::new(if values == Values::Rows { 20 } else { 21 }, run);
     let none = ArmSums { n: 0, sum: 0.0, sum_sq: 0.0 };
     let mut sums = [[[none; 2]; LOOKS]; 2];
     let mut add = |arm: f64, look: usize, y: f64| {
@@ -191,19 +214,21 @@ fn closed_sums(listeners: bool, users: usize, run: u64) -> [[[ArmSums; 2]; LOOKS
             sums.sum_sq += y * y;
         }
     };
-    if listeners {
-        for _ in 0..users {
-            // More enrol at first.
-            let look = (LOOKS as f64 * s.next_f64().min(s.next_f64())) as usize;
-            let [level, noise] = s.next_normals();
-            add(s.next_f64(), look, (0.8 * level).exp() + 0.5 * 0.32_f64.exp() * noise);
-        }
-    } else {
+    if values == Values::Rows {
         for user in (0..users).step_by(2) {
             let values = s.next_normals();
             for (at, y) in (user..).zip(values) {
                 add(s.next_f64(), at * LOOKS / users, y);
             }
+        }
+    } else {
+        let most = if values == Values::Winsorized { MOST_MINUTES } else { f64::INFINITY };
+        for _ in 0..users {
+            // More enrol at first.
+            let look = (LOOKS as f64 * s.next_f64().min(s.next_f64())) as usize;
+            let [level, noise] = s.next_normals();
+            let minutes = (0.8 * level).exp() + 0.5 * 0.32_f64.exp() * noise;
+            add(s.next_f64(), look, minutes.min(most));
         }
     }
     sums

@@ -60,7 +60,7 @@ impl fmt::Debug for TrainingRun<'_> {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingRecord {
-    /// Id of the artifact whose weights it started from.
+    /// Id of the artifact whose weights or counts it started from.
     pub warm_start: Option<String>,
     /// When the system knew the newest play it saw, held-out ones included.
     pub newest_play: Option<TimestampMs>,

@@ -33,6 +33,8 @@ Examples:
 
 A sequence model writes a checkpoint while it trains. The same command goes on from it after a
 crash, and ends with the artifact of an uninterrupted training, byte for byte.
+markov, seq_rules and pctm with `keep_counts = true` add a day's plays to their counts; the artifact is
+that of all plays.
 A running server takes the new artifacts with POST /v1/reload.")]
 pub(crate) struct Args {
     /// Only these models, by their names in segue.toml; `ranker` is the ranker
@@ -41,7 +43,7 @@ pub(crate) struct Args {
     /// Seed of what is random in training
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Let sequence models go on from the artifact that serves, with the plays it has not seen
+    /// Let sequence models, and counting models with `keep_counts`, go on from the artifact that serves with the plays it has not seen
     #[arg(long)]
     warm_start: bool,
     /// Seconds between two checkpoints of a training; 0 writes one after each step

@@ -4,9 +4,10 @@
 //! asked. Everything else stands here once.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Debug;
 
-use segue_types::TimestampMs;
+use segue_types::{ItemKey, TimestampMs};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -14,7 +15,10 @@ use super::counts::Targets;
 use super::item_to_item::ItemToItem;
 use super::kept_counts::KeptCounts;
 use super::kernel::WeightTable;
-use crate::{Contribution, FitInput, ItemFilter, Model, ModelError, ModelParts, Query, Recommender, Scored};
+use crate::{
+    Contribution, FitInput, ItemFilter, LoadedArtifact, Model, ModelError, ModelParts, Query, Recommender,
+    Scored, TrainingRecord, TrainingRun,
+};
 
 /// Settings of a model that scores by an item × item matrix: all that tells one such model from another.
 pub trait ItemModelConfig:
@@ -87,6 +91,51 @@ impl<C: ItemModelConfig> ItemModel<C> {
     pub(super) fn items(&self) -> &ItemToItem {
         &self.items
     }
+
+    /// The model of an artifact with the plays that became known after its newest.
+    fn grown(config: &C, input: &FitInput<'_>, artifact: &LoadedArtifact) -> Result<Self, ModelError> {
+        let (parts, meta) = (&artifact.parts, &artifact.manifest.meta);
+        let wrong = |expected: &str, got: String| Err(parts.tensors.wrong(expected.to_owned(), got));
+        if parts.kind != C::KIND || parts.config != serde_json::to_value(config).unwrap_or_default() {
+            return wrong(
+                "an earlier artifact of the same settings",
+                format!("{} {}", parts.kind, parts.config),
+            );
+        }
+        let Some(newest) = meta.training.as_ref().and_then(|t| t.newest_play) else {
+            return wrong("an earlier artifact that says which play was its newest", "none".to_owned());
+        };
+        let row_of: HashMap<ItemKey, u32> =
+            input.item_keys.iter().zip(0..).map(|(&key, row)| (key, row)).collect();
+        let rows: Vec<u32> = artifact.item_keys.iter().filter_map(|key| row_of.get(key).copied()).collect();
+        if rows.len() != artifact.item_keys.len() {
+            let gone = artifact.item_keys.len() - rows.len();
+            return wrong("a catalogue that only grew", format!("{gone} items of the artifact are gone"));
+        }
+        let before = Self::load(config.clone(), parts.clone())?;
+        let model = before.with_plays(input, TimestampMs(newest.0.saturating_add(1)), &rows)?;
+        // Plays that were erased, or moved to another moment, would still be counted.
+        let counted = model.counts.as_ref().map_or(0, KeptCounts::n_plays_in_all);
+        let there: u64 = input.users().map(|user| user.len() as u64).sum();
+        if counted != there {
+            return wrong(&format!("{there} plays, old and new"), counted.to_string());
+        }
+        Ok(model)
+    }
+
+    fn with_plays(&self, input: &FitInput<'_>, from: TimestampMs, rows: &[u32]) -> Result<Self, ModelError> {
+        let (Some(kept), Some(counts)) = (self.config.kept(), &self.counts) else {
+            return Err(ModelError::CannotAdd { model: C::KIND });
+        };
+        input.check(C::KIND)?;
+        if !input.sequences.is_dated() && input.sequences.n_plays() > 0 {
+            return Err(ModelError::NeedsDates { model: C::KIND });
+        }
+        let more = KeptCounts::of(C::KIND, input, kept.window, kept.targets, Some(from))?;
+        let counts = counts.plus(rows, &more)?;
+        let items = (kept.matrix)(&self.config, &counts, input.item_ids);
+        Ok(Self { config: self.config.clone(), history: self.history.clone(), items, counts: Some(counts) })
+    }
 }
 
 impl<C: ItemModelConfig> Model for ItemModel<C> {
@@ -106,6 +155,32 @@ impl<C: ItemModelConfig> Model for ItemModel<C> {
             }
         };
         Ok(Self { config: config.clone(), history, items, counts })
+    }
+
+    /// With an earlier artifact that kept its counts, adds the plays it has not seen; else counts all.
+    fn train(config: &C, input: &FitInput<'_>, run: &mut TrainingRun<'_>) -> Result<Self, ModelError> {
+        if config.kept().is_none() {
+            return Self::fit(config, input);
+        }
+        let newest = input.users().filter_map(|user| user.known_at.iter().max().copied()).max();
+        let mut record = TrainingRecord { newest_play: newest.map(TimestampMs), ..TrainingRecord::default() };
+        if let Some(artifact) = run.earlier {
+            match Self::grown(config, input, artifact) {
+                Ok(model) => {
+                    let id = &artifact.manifest.artifact_id;
+                    run.messages.push(format!("adds plays to artifact {}", &id[..id.len().min(12)]));
+                    record.warm_start = Some(id.clone());
+                    run.record = Some(record);
+                    return Ok(model);
+                }
+                Err(error) => {
+                    tracing::warn!(model = C::KIND, %error, "plays cannot be added to the earlier artifact");
+                    run.messages.push(format!("counts all plays: {error}"));
+                }
+            }
+        }
+        run.record = Some(record);
+        Self::fit(config, input)
     }
 
     fn load(config: C, mut parts: ModelParts) -> Result<Self, ModelError> {
@@ -160,22 +235,7 @@ impl<C: ItemModelConfig> Recommender for ItemModel<C> {
         from: TimestampMs,
         rows: &[u32],
     ) -> Result<Box<dyn Recommender>, ModelError> {
-        let (Some(kept), Some(counts)) = (self.config.kept(), &self.counts) else {
-            return Err(ModelError::CannotAdd { model: C::KIND });
-        };
-        input.check(C::KIND)?;
-        if !input.sequences.is_dated() && input.sequences.n_plays() > 0 {
-            return Err(ModelError::NeedsDates { model: C::KIND });
-        }
-        let more = KeptCounts::of(C::KIND, input, kept.window, kept.targets, Some(from))?;
-        let counts = counts.plus(rows, &more)?;
-        let items = (kept.matrix)(&self.config, &counts, input.item_ids);
-        Ok(Box::new(Self {
-            config: self.config.clone(),
-            history: self.history.clone(),
-            items,
-            counts: Some(counts),
-        }))
+        Ok(Box::new(self.with_plays(input, from, rows)?))
     }
 
     fn similar_items(&self, item: u32, k: usize) -> Vec<Scored> {

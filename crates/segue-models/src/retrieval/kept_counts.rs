@@ -58,6 +58,11 @@ impl KeptCounts {
         Ok(Self::from_rows(plays.n_users(), n_plays, rows.iter().map(Vec::as_slice)))
     }
 
+    /// Plays counted, skipped ones too.
+    pub(crate) fn n_plays_in_all(&self) -> u64 {
+        self.n_plays.iter().sum()
+    }
+
     fn from_rows<'r>(
         n_users: u64,
         n_plays: Vec<u64>,

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use segue_data::{OwnedSequences, Sequence};
 use segue_models::{
-    DailyPlays, FitInput, ItemFilter, KeyedQuery, KeyedRecommender, ModelError, ModelParts, Profiles, Query,
-    RECOMMENDERS, Recommender, Scored, Tensors, artifact,
+    ArtifactMeta, DailyPlays, FitInput, ItemFilter, KeyedQuery, KeyedRecommender, ModelError, ModelParts,
+    Profiles, Query, RECOMMENDERS, Recommender, Scored, Tensors, TrainingRun, artifact,
 };
 use segue_types::{Action, DAY_MS, Day, HOUR_MS, ItemKey, TimestampMs};
 
@@ -301,6 +301,44 @@ fn plays_that_are_added_make_the_model_of_all_plays_or_are_refused_for_a_reason(
         }
     }
     assert_eq!(n_exact, 3, "markov, seq_rules and pctm");
+}
+
+#[test]
+fn a_warm_start_of_counts_is_the_model_of_all_plays_or_counts_anew_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, known) = (Board::until(N_DAYS).with_stranger(true), Board::until(2).with_stranger(false));
+    for line in RECOMMENDERS {
+        let mut table = settings(line.kind);
+        if line.settings(&table).unwrap().get("keep_counts").is_none() {
+            continue;
+        }
+        table.insert("keep_counts".to_owned(), true.into());
+        let mut run = TrainingRun::default();
+        let before = line.train(&table, &known.input(), &mut run).unwrap();
+        let meta = ArtifactMeta { training: run.record, ..ArtifactMeta::default() };
+        let id = artifact::save(folder.path(), line.kind, &before.parts(), &known.item_keys, &meta).unwrap();
+        let earlier = artifact::load(&folder.path().join(line.kind).join(&id)).unwrap();
+        let from_earlier = |table: &toml::Table, input: &FitInput<'_>| {
+            let mut run = TrainingRun { earlier: Some(&earlier), ..TrainingRun::default() };
+            let model = line.train(table, input, &mut run).unwrap();
+            assert!(model.parts() == line.fit(table, input).unwrap().parts(), "{}", line.kind);
+            (run.record.unwrap().warm_start, run.messages.join("; "))
+        };
+        let (start, told) = from_earlier(&table, &whole.input());
+        assert_eq!(start, Some(id.clone()));
+        assert!(told.starts_with("adds plays to artifact"), "{}: {told}", line.kind);
+
+        // A listener whom the artifact has counted was erased.
+        let until = FitInput { until: Some(Day(1).start()), ..whole.input() };
+        let (start, told) = from_earlier(&table, &until);
+        assert_eq!(start, None);
+        assert!(told.contains("plays, old and new"), "{}: {told}", line.kind);
+        let mut other = table.clone();
+        other.insert("targets".to_owned(), "all".into());
+        if line.settings(&other).is_ok() {
+            assert!(from_earlier(&other, &whole.input()).1.contains("the same settings"), "{}", line.kind);
+        }
+    }
 }
 
 #[test]
