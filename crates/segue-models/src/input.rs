@@ -20,6 +20,8 @@ pub struct FitInput<'a> {
     pub item_keys: &'a [ItemKey],
     /// What is known of items besides plays.
     pub item_features: ItemFeatures<'a>,
+    /// What is known of listeners besides plays.
+    pub user_features: UserFeatures<'a>,
     /// See nothing the system knew at or after this moment.
     pub until: Option<TimestampMs>,
     /// For models that draw random numbers.
@@ -41,6 +43,15 @@ pub struct ItemFeatures<'a> {
     pub genre: &'a [u32],
     /// Content vectors `[n_items, size]` of any size, or empty; zeros for an item that has none.
     pub content: &'a [f32],
+}
+
+/// Features of listeners by row, each `[n_users]` or empty.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UserFeatures<'a> {
+    /// ISO 3166 alpha-2; the empty name stands for an unknown market.
+    pub market: &'a [String],
+    /// UTC milliseconds from when on the features hold; `i64::MIN` for always.
+    pub valid_from: &'a [i64],
 }
 
 /// Undated counts: user row `u` owns `offsets[u]..offsets[u + 1]`.
@@ -80,6 +91,7 @@ impl<'a> FitInput<'a> {
             item_ids: &[],
             item_keys: &[],
             item_features: ItemFeatures::default(),
+            user_features: UserFeatures::default(),
             until: None,
             seed: 0,
         }
@@ -153,6 +165,21 @@ impl<'a> FitInput<'a> {
             if let Some(&got) = column.iter().find(|&&v| v != UNKNOWN_FEATURE && v as usize >= n) {
                 let what = format!("{what}: a number at or above the number of items");
                 return Err(ModelError::Shape { what, expected: n, got: got as usize });
+            }
+        }
+        if !f.content.is_empty() {
+            equal("content vectors of items", f.content.len().next_multiple_of(n.max(1)), f.content.len())?;
+            if let Some(at) = f.content.iter().position(|x| !x.is_finite()) {
+                let what = "content vectors of items: finite numbers before one that is not".to_owned();
+                return Err(ModelError::Shape { what, expected: f.content.len(), got: at });
+            }
+        }
+        let u = &self.user_features;
+        for (what, got) in
+            [("markets of listeners", u.market.len()), ("moments of listeners' facts", u.valid_from.len())]
+        {
+            if got != 0 {
+                equal(what, s.n_users(), got)?;
             }
         }
         if let Some(p) = &self.profiles {

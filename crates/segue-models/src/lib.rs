@@ -30,7 +30,7 @@ pub use alignment::{Drift, Rotation};
 pub use artifact::{ArtifactMeta, LoadedArtifact, Manifest};
 pub use deployed::{KeyedQuery, KeyedRecommender, KeyedScore};
 pub use error::ModelError;
-pub use input::{DailyPlays, FitInput, ItemFeatures, Profiles, UNKNOWN_FEATURE};
+pub use input::{DailyPlays, FitInput, ItemFeatures, Profiles, UNKNOWN_FEATURE, UserFeatures};
 pub use item_scan::ItemTable;
 pub use ranker::{FeatureContribution, FeatureMatrix, Ranker};
 pub use ranking::{RANKERS, RankerKind, TrainedOn, TreesRanker, load_ranker};

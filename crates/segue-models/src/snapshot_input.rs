@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use segue_data::Snapshot;
-use segue_types::{Day, Item, ItemKey, TimestampMs};
+use segue_types::{Day, Item, ItemKey, TimestampMs, User};
 
-use crate::{DailyPlays, FitInput, ItemFeatures, Profiles, UNKNOWN_FEATURE};
+use crate::{DailyPlays, FitInput, ItemFeatures, Profiles, UNKNOWN_FEATURE, UserFeatures};
 
 /// The parts of a [`FitInput`] that a snapshot stores in another shape; owned, to be borrowed from.
 ///
@@ -29,6 +29,8 @@ pub struct SnapshotInput {
     album: Vec<u32>,
     genre: Vec<u32>,
     content: Vec<f32>,
+    user_market: Vec<String>,
+    user_valid_from: Vec<i64>,
     markets: Vec<String>,
     day: Vec<Day>,
     market: Vec<u32>,
@@ -50,6 +52,12 @@ impl SnapshotInput {
             album: numbered(snapshot.items(), |item| item.album_id.as_ref()),
             genre: numbered(snapshot.items(), |item| item.tags.first()),
             content: content(snapshot.items()),
+            user_market: user_markets(snapshot.users()),
+            user_valid_from: snapshot
+                .users()
+                .iter()
+                .map(|u| u.valid_from.map_or(i64::MIN, |t| t.0))
+                .collect(),
             markets: snapshot.markets().to_vec(),
             ..Self::default()
         };
@@ -106,6 +114,7 @@ impl SnapshotInput {
                 genre: &self.genre,
                 content: &self.content,
             },
+            user_features: UserFeatures { market: &self.user_market, valid_from: &self.user_valid_from },
             until,
             seed,
         }
@@ -116,6 +125,14 @@ impl SnapshotInput {
     pub fn item_keys(&self) -> &[ItemKey] {
         &self.item_keys
     }
+}
+
+/// The listeners' markets; empty if none is known.
+fn user_markets(users: &[User]) -> Vec<String> {
+    if users.iter().all(|user| user.market.is_none()) {
+        return Vec::new();
+    }
+    users.iter().map(|user| user.market.clone().unwrap_or_default()).collect()
 }
 
 /// The items' content vectors `[n_items, size]`, where `size` is what most of them have (of two as frequent the

@@ -231,7 +231,8 @@ impl Rows {
                         history = Sequence { item: &undated, ..Sequence::default() };
                     }
                     let mut vector = Vec::new();
-                    let query = Query { history, now, ..Query::default() };
+                    let market = users[user].market.as_deref();
+                    let query = Query { history, now, market, ..Query::default() };
                     vectors.user_vector(&query, &mut vector).then_some((n_plays, vector))
                 })
                 .collect();

@@ -16,6 +16,7 @@ use crate::sequence::layer::LayerConfig;
 use crate::sequence::network::NetworkConfig;
 use crate::sequence::settings::{Loss, Negatives, Objective, Positions, Training};
 use crate::sequence::trained::{Architecture, Trained};
+use crate::sequence::user_features::UserFeatureSettings;
 
 /// Settings of [`ESasRec`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct ESasRecConfig {
     /// Features of items that are summed into their vectors, where the data has them.
     #[serde(skip_serializing_if = "ItemFeatureSettings::are_off")]
     pub item_features: ItemFeatureSettings,
+    /// Features of the listener as a token before the first event, where the data has them.
+    #[serde(skip_serializing_if = "UserFeatureSettings::are_off")]
+    pub user_features: UserFeatureSettings,
     /// A second output: whether the next play will be completed, where the data has actions.
     #[serde(skip_serializing_if = "CompletionSettings::are_off")]
     pub completion: CompletionSettings,
@@ -70,6 +74,7 @@ impl Default for ESasRecConfig {
             actions: true,
             event_features: EventFeatureSettings::default(),
             item_features: ItemFeatureSettings::default(),
+            user_features: UserFeatureSettings::default(),
             completion: CompletionSettings::default(),
             dropout: 0.2,
             attention_dropout: 0.0,
@@ -99,6 +104,7 @@ positions = ["learned", "rotary"]
     fn for_data(self, input: &FitInput<'_>) -> Self {
         Self {
             event_features: self.event_features.for_data(input),
+            user_features: self.user_features.for_data(input),
             completion: self.completion.for_data(input),
             ..self
         }
@@ -119,6 +125,7 @@ positions = ["learned", "rotary"]
             positions: self.positions,
             actions: self.actions,
             event_features: self.event_features,
+            user_features: self.user_features,
             completion: self.completion,
             dropout: self.dropout,
         }

@@ -20,6 +20,7 @@ use crate::sequence::layer::LayerConfig;
 use crate::sequence::network::NetworkConfig;
 use crate::sequence::settings::{Loss, Negatives, Objective, Positions, Training};
 use crate::sequence::trained::{Architecture, Trained};
+use crate::sequence::user_features::UserFeatureSettings;
 
 /// Settings of [`Gru4Rec`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct Gru4RecConfig {
     /// Features of items that are summed into their vectors, where the data has them.
     #[serde(skip_serializing_if = "ItemFeatureSettings::are_off")]
     pub item_features: ItemFeatureSettings,
+    /// Features of the listener as a token before the first event, where the data has them.
+    #[serde(skip_serializing_if = "UserFeatureSettings::are_off")]
+    pub user_features: UserFeatureSettings,
     /// A second output: whether the next play will be completed, where the data has actions.
     #[serde(skip_serializing_if = "CompletionSettings::are_off")]
     pub completion: CompletionSettings,
@@ -63,6 +67,7 @@ impl Default for Gru4RecConfig {
             actions: true,
             event_features: EventFeatureSettings::default(),
             item_features: ItemFeatureSettings::default(),
+            user_features: UserFeatureSettings::default(),
             completion: CompletionSettings::default(),
             dropout: 0.2,
             targets: Targets::Wanted,
@@ -89,6 +94,7 @@ dropout = { low = 0.0, high = 0.6 }
     fn for_data(self, input: &FitInput<'_>) -> Self {
         Self {
             event_features: self.event_features.for_data(input),
+            user_features: self.user_features.for_data(input),
             completion: self.completion.for_data(input),
             ..self
         }
@@ -104,6 +110,7 @@ dropout = { low = 0.0, high = 0.6 }
             positions: Positions::None,
             actions: self.actions,
             event_features: self.event_features,
+            user_features: self.user_features,
             completion: self.completion,
             dropout: self.dropout,
         }

@@ -57,7 +57,7 @@ impl Layer {
                 Self::Transformer(Block::new(layout, &format!("block.{index}"), index, config))
             }
             LayerConfig::Hstu { time_bias } => {
-                let config = HstuConfig { d, n_heads, max_len: config.max_history, time_bias, dropout };
+                let config = HstuConfig { d, n_heads, max_len: config.max_tokens(), time_bias, dropout };
                 Self::Hstu(HstuBlock::new(layout, &format!("block.{index}"), index, config))
             }
             LayerConfig::Gru => Self::Gru(Gru::new(layout, &format!("block.{index}"), index, d, dropout)),

@@ -21,6 +21,7 @@ pub mod settings;
 pub mod step;
 pub mod trained;
 pub mod trainer;
+pub mod user_features;
 pub mod validation;
 pub mod windows;
 
@@ -38,3 +39,4 @@ pub use sasrec::SasRec;
 pub use settings::{Loss, Negatives, Positions, Training};
 pub use trained::{Architecture, Trained};
 pub use trainer::{Checkpoint, Trainer};
+pub use user_features::UserFeatureSettings;

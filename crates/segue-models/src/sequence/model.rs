@@ -9,6 +9,7 @@ use segue_nn::{Embedding, Param, Pass, simd};
 
 use crate::item_scan::{CHUNK, best, score_f32};
 use crate::sequence::network::{Events, Network};
+use crate::sequence::user_features::market_code;
 use crate::sequence::windows::Batch;
 use crate::top_k::TopK;
 use crate::{ItemFilter, ModelError, Query, Scored, Tensors, Vectors};
@@ -120,8 +121,12 @@ impl SequenceModel {
             moments.push(now);
         }
         let mut batch = Batch::default();
-        batch.push(Sequence { item: &item, action: &action, ..Sequence::default() }, &moments);
-        let events = batch.events(0..item.len());
+        let plays = Sequence { item: &item, action: &action, ..Sequence::default() };
+        if !self.network.config.user_features.are_off() {
+            batch.begin(query.market.map_or(0, market_code), plays, &moments);
+        }
+        batch.push(plays, &moments);
+        let events = batch.events(0..batch.item.len());
         Some(encode_last(&self.network, &self.params, &self.table, &batch.offsets, events))
     }
 

@@ -1,7 +1,7 @@
 //! The encoder: item vectors and positions in, one hidden vector per event out.
 //!
 //! ```text
-//! x₀ = dropout(s · table[item] + position + action + hour + gap)
+//! x₀ = dropout(s · table[item] + position + action + hour + gap)      or the listener's token instead of s · table
 //! xₗ = layerₗ(xₗ₋₁)                                   (segue_nn: Block, HstuBlock, Gru)
 //! hidden = norm(x_L);   score of item j = hidden · table[j]
 //! ```
@@ -15,6 +15,7 @@ use crate::sequence::completion::{CompletionHead, CompletionSettings};
 use crate::sequence::event_features::{EventFeatureSettings, EventTables};
 use crate::sequence::layer::{Around, Layer, LayerConfig};
 use crate::sequence::settings::Positions;
+use crate::sequence::user_features::{UserFeatureSettings, UserToken};
 
 /// Codes of [`Action`](segue_types::Action) and 0 for a play whose action is not known.
 const N_ACTIONS: usize = 8;
@@ -42,6 +43,8 @@ pub struct NetworkConfig {
     pub actions: bool,
     /// Side features of events that are inputs.
     pub event_features: EventFeatureSettings,
+    /// Features of the listener that are a token before the first event.
+    pub user_features: UserFeatureSettings,
     /// Whether completion is a second output.
     pub completion: CompletionSettings,
     /// Dropout of the input and of what each part of a layer adds.
@@ -49,6 +52,12 @@ pub struct NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// Tokens of the longest sequence: the events, and the listener before them.
+    #[must_use]
+    pub fn max_tokens(&self) -> usize {
+        self.max_history + usize::from(!self.user_features.are_off())
+    }
+
     /// Checks every range.
     ///
     /// # Errors
@@ -102,6 +111,9 @@ pub struct Events<'a> {
     pub action: &'a [u8],
     /// Moments, where the data has them.
     pub times: Option<Times<'a>>,
+    /// `[n_tokens]` market codes of tokens that are listeners, and [`NO_USER`](super::user_features::NO_USER) for
+    /// events; may be empty. The item of a listener's token means nothing.
+    pub user: &'a [u32],
 }
 
 /// The layers and where their parameters stand.
@@ -114,6 +126,7 @@ pub struct Network {
     position: Option<Param>,
     action: Option<Param>,
     event: EventTables,
+    user: Option<UserToken>,
     layers: Vec<Layer>,
     norm: Norm,
     rope: Option<Rope>,
@@ -131,20 +144,22 @@ impl Network {
             layout.matrix(name, rows, d, Init::Normal(TABLE_SD))
         };
         let position = (config.positions == Positions::Learned)
-            .then(|| table(&mut layout, "position", config.max_history));
+            .then(|| table(&mut layout, "position", config.max_tokens()));
         let action = config.actions.then(|| table(&mut layout, "action", N_ACTIONS));
         let event = EventTables::new(&mut layout, config.event_features, d, Init::Normal(TABLE_SD));
         let layers = (0..config.n_blocks as u32).map(|i| Layer::new(&mut layout, i, &config)).collect();
         let norm = Norm::new(&mut layout, "norm", d, NormKind::Layer);
+        let user = UserToken::new(&mut layout, config.user_features, d, Init::Normal(TABLE_SD));
         let completion = (!config.completion.are_off()).then(|| CompletionHead::new(&mut layout, d));
         let rope = (config.positions == Positions::Rotary)
-            .then(|| Rope::new(config.max_history, d / config.n_heads, 10_000.0));
+            .then(|| Rope::new(config.max_tokens(), d / config.n_heads, 10_000.0));
         Self {
             config,
             layout,
             position,
             action,
             event,
+            user,
             layers,
             norm,
             rope,
@@ -261,6 +276,9 @@ impl Network {
     /// Fills `x` `[n_tokens, d]` with what is known of each event.
     fn embed(&self, pass: &Pass<'_>, events: Events<'_>, table: &Embedding, x: &mut [f32]) {
         table.gather(events.item, (self.config.d as f32).sqrt(), x);
+        if let Some(user) = self.user {
+            user.forward(pass.params, events.user, x);
+        }
         self.add_places(pass, events, x);
     }
 
@@ -293,6 +311,9 @@ impl Network {
             self.dropout.apply(noise.site(INPUT_SITE), 0, d_input);
         }
         self.places_backward(pass, events, d_input, grads);
+        if let Some(user) = self.user {
+            user.backward(events.user, d_input, grads);
+        }
         let scale = (d as f32).sqrt();
         simd::vectorised(
             #[inline(always)]
@@ -389,7 +410,7 @@ mod tests {
         #[test]
         fn the_vector_of_the_last_event_is_that_of_the_whole_pass_bit_for_bit(
             layer in layer(), n_blocks in 1_usize..4, d in prop_oneof![Just(8_usize), Just(48), Just(64)],
-            rotary in any::<bool>(), dated in any::<bool>(), seed in any::<u64>(),
+            rotary in any::<bool>(), dated in any::<bool>(), listeners in any::<bool>(), seed in any::<u64>(),
             lengths in prop::collection::vec(prop_oneof![Just(0_usize), 1_usize..6, 30_usize..70], 0..4),
         ) {
             let turns = rotary && matches!(layer, LayerConfig::Transformer { .. });
@@ -397,6 +418,7 @@ mod tests {
                 d, n_blocks, n_heads: 2, layer, max_history: 70,
                 positions: if turns { Positions::Rotary } else { Positions::Learned },
                 actions: true, event_features: EventFeatureSettings { hour: dated, gap: dated },
+                user_features: UserFeatureSettings { market: listeners },
                 completion: CompletionSettings::default(), dropout: 0.3,
             };
             let network = Network::new(config);
@@ -410,7 +432,11 @@ mod tests {
                 let action: Vec<u8> = item.iter().map(|&i| i as u8 % 7).collect();
                 let at: Vec<i64> = (0..=n as i64).map(|i| i * i * 1_700_000).collect();
                 let events = Sequence { item: &item, action: &action, ..Sequence::default() };
-                batch.push(events, if dated { &at } else { &[] });
+                let at = if dated { &at[..] } else { &[] };
+                if listeners && n > 0 {
+                    batch.begin(row as u32, events, at);
+                }
+                batch.push(events, at);
             }
             let pass = Pass { params: &params, offsets: &batch.offsets, noise: None };
             let (n, events) = (batch.item.len(), batch.events(0..batch.item.len()));

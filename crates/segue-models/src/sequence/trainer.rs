@@ -100,7 +100,8 @@ impl<'a> Trainer<'a> {
         network.config.check(objective.model)?;
         objective.check()?;
         let t = &objective.training;
-        let windows = Windows::newer(input, objective.targets, network.config.max_history, t, since);
+        let windows = Windows::newer(input, objective.targets, network.config.max_history, t, since)
+            .with_user_tokens(!network.config.user_features.are_off());
         if windows.is_empty() {
             let what = if since.is_some() {
                 "listeners with a play that the earlier artifact has not seen, and one before it"

@@ -44,7 +44,11 @@ fn chunk_gain(
         let n_history = held.n_history as usize;
         // The target tells when it was asked for, and nothing else.
         let plays = windows.user(held.user).head(n_history + 1).tail(network.config.max_history + 1);
-        batch.push(plays.head(plays.len() - 1), plays.occurred_at);
+        let events = plays.head(plays.len() - 1);
+        if let Some(code) = windows.user_token(held.user, events) {
+            batch.begin(code, events, plays.occurred_at);
+        }
+        batch.push(events, plays.occurred_at);
     }
     let users = encode_last(network, params, table, &batch.offsets, batch.events(0..batch.item.len()));
     let (n, m, d) = (chunk.len(), table.n_rows(), table.d);

@@ -6,11 +6,12 @@ use segue_data::{Sequence, Sequences};
 use segue_nn::{Counter, Times};
 use segue_types::TimestampMs;
 
-use crate::FitInput;
 use crate::retrieval::Targets;
 use crate::sequence::completion::label_of;
 use crate::sequence::network::Events;
 use crate::sequence::settings::Training;
+use crate::sequence::user_features::{NO_USER, market_code};
+use crate::{FitInput, UserFeatures};
 
 /// Marks a token without a target.
 pub const NO_TARGET: u32 = u32::MAX;
@@ -46,6 +47,8 @@ pub struct Windows<'a> {
     pub counts: Vec<u64>,
     /// When the system knew the newest play, held-out ones included; `None` for undated data.
     pub newest_play: Option<TimestampMs>,
+    users: UserFeatures<'a>,
+    has_user_tokens: bool,
 }
 
 impl<'a> Windows<'a> {
@@ -76,6 +79,8 @@ impl<'a> Windows<'a> {
             held_out: Vec::new(),
             counts: vec![0; input.n_items() as usize],
             newest_play: None,
+            users: input.user_features,
+            has_user_tokens: false,
         };
         let held_out = |plays: Sequence<'_>| last_target(plays, targets).filter(|&at| is_new(plays, at));
         // With nothing but newer plays to validate on, only listeners who have one are drawn.
@@ -105,6 +110,22 @@ impl<'a> Windows<'a> {
             }
         }
         out
+    }
+
+    /// Whether a sequence begins with what is known of its listener.
+    #[must_use]
+    pub fn with_user_tokens(self, has_user_tokens: bool) -> Self {
+        Self { has_user_tokens, ..self }
+    }
+
+    /// The market code of a listener as known when the first of some plays became known, if sequences begin with
+    /// it.
+    #[must_use]
+    pub fn user_token(&self, user: u32, plays: Sequence<'_>) -> Option<u32> {
+        let known_at = plays.known_at.first().copied().unwrap_or(i64::MAX);
+        let holds = self.users.valid_from.get(user as usize).is_none_or(|&from| from <= known_at);
+        let market = self.users.market.get(user as usize).filter(|_| holds);
+        self.has_user_tokens.then(|| market.map_or(0, |market| market_code(market)))
     }
 
     /// Listeners to hold out of: a seeded sample of those with at least three plays.
@@ -161,6 +182,9 @@ impl<'a> Windows<'a> {
             let Some(shard) = shards.iter_mut().min_by_key(|s| s.item.len()) else { return };
             let inputs = w.first as usize..w.last as usize - 1;
             let window = plays.head(w.last as usize).tail((w.last - w.first) as usize);
+            if let Some(code) = self.user_token(w.user, window) {
+                shard.begin(code, window, window.occurred_at);
+            }
             let begin = shard.item.len();
             shard.push(window.head(inputs.len()), window.occurred_at);
             for at in inputs.start + 1..=inputs.end {
@@ -201,6 +225,8 @@ pub struct Batch {
     pub occurred_at: Vec<u32>,
     /// `[n_tokens]` seconds since 1970 when it was asked what follows the event, or empty.
     pub request_at: Vec<u32>,
+    /// `[n_tokens]` market codes of listeners' tokens and [`NO_USER`] for events, or empty.
+    pub user: Vec<u32>,
     /// `[n_targets]` the token that predicts each target.
     pub target_token: Vec<u32>,
     /// `[n_targets]` item rows.
@@ -221,6 +247,7 @@ impl Default for Batch {
             action: vec![],
             occurred_at: vec![],
             request_at: vec![],
+            user: vec![],
             target_token: vec![],
             target: vec![],
             label_token: vec![],
@@ -262,6 +289,18 @@ impl Batch {
         })
     }
 
+    /// Begins the next sequence, which is `events` and not empty, with a token for its listener. It stands at the
+    /// moment of the first event, and names its item, so that no other row of the table is touched.
+    pub fn begin(&mut self, code: u32, events: Sequence<'_>, moments: &[i64]) {
+        self.user.resize(self.item.len(), NO_USER);
+        self.user.push(code);
+        self.item.extend(events.item.first());
+        self.action.extend(events.action.first().map(|_| 0));
+        for column in [&mut self.occurred_at, &mut self.request_at] {
+            column.extend(moments.first().map(|&at| seconds(at)));
+        }
+    }
+
     /// Adds a sequence without targets. `moments`, in milliseconds, are those of its events and of the
     /// request at its end, or empty: what follows an event is asked for when the next one occurs.
     pub fn push(&mut self, events: Sequence<'_>, moments: &[i64]) {
@@ -270,6 +309,9 @@ impl Batch {
         if let [before @ .., _] = moments {
             self.occurred_at.extend(before.iter().map(|&at| seconds(at)));
             self.request_at.extend(moments[1..].iter().map(|&at| seconds(at)));
+        }
+        if !self.user.is_empty() {
+            self.user.resize(self.item.len(), NO_USER);
         }
         self.offsets.push(self.item.len() as u32);
     }
@@ -281,6 +323,7 @@ impl Batch {
         Events {
             item: &self.item[tokens.clone()],
             action: self.action.get(tokens.clone()).unwrap_or_default(),
+            user: self.user.get(tokens.clone()).unwrap_or_default(),
             times: (!self.occurred_at.is_empty()).then(|| times.of(tokens)),
         }
     }
@@ -293,6 +336,7 @@ impl Batch {
         self.action.clear();
         self.occurred_at.clear();
         self.request_at.clear();
+        self.user.clear();
         self.target_token.clear();
         self.target.clear();
         self.label_token.clear();
