@@ -49,7 +49,7 @@ use crate::features::FeatureSchema;
 use crate::folds::FoldStates;
 use crate::log::{LogReader, LogRow, N_BUCKETS, PartInfo, Table};
 use crate::progress::Progress;
-use crate::snapshot::{FORMAT, Manifest, example_files, states, table_file};
+use crate::snapshot::{FORMAT, Manifest, Snapshot, example_files, states, table_file};
 
 /// Settings of [`prepare`].
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -488,8 +488,8 @@ impl<'a> Run<'a> {
         write::sync_folder(dir)?;
         let snapshots = self.home.join("snapshots");
         let final_dir = snapshots.join(id);
-        // The same rows give the same id: an existing folder already holds them.
-        if !final_dir.join("manifest.json").exists() {
+        // The same rows give the same id: an existing folder already holds them, unless it is damaged.
+        if Snapshot::open(&final_dir).is_err() {
             if final_dir.exists() {
                 std::fs::remove_dir_all(&final_dir).map_err(DataError::io(&final_dir))?;
             }

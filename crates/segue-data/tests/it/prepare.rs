@@ -572,6 +572,48 @@ fn a_damaged_snapshot_is_refused_with_what_was_expected() {
     assert!(Snapshot::open(&dir).is_ok());
 }
 
+/// What is damaged is built anew, with a new day or without: the same rows have the same id, and the
+/// damaged folder makes way.
+#[test]
+fn a_damaged_snapshot_is_built_anew() {
+    let mut server = server();
+    for n in 0..330_u16 {
+        server.clock += HOUR_MS;
+        server.step(&format!("u{}", n % 7), &Step::Play((n % 5) as u8, Some(50_000), None, 0));
+    }
+    let home = tempfile::tempdir().unwrap();
+    let first = TimestampMs(START).day();
+    let again = || prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap();
+    write_days(home.path(), &server, false, None, Day(i32::MIN), Day(first.0 + 11));
+    again();
+    let damage = |table: &str| {
+        let snapshot = Snapshot::open_current(home.path()).unwrap();
+        let mut files = snapshot.manifest().files.iter();
+        let (name, _) = files.find(|(name, file)| name.starts_with(table) && file.n_bytes > 8).unwrap();
+        let path = home.path().join("snapshots").join(snapshot.id()).join(name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x10;
+        // A new file: the one that was there is mapped and may be shared.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, &bytes).unwrap();
+        snapshot.id().to_owned()
+    };
+    for (at, table) in ["states/class", "plays/times", "co_listens/", "items.parquet"].into_iter().enumerate()
+    {
+        let before = damage(table);
+        assert!(Snapshot::open_current(home.path()).is_err());
+        let report = again();
+        assert!(!report.incremental && report.snapshot_id == before, "{table}");
+        Snapshot::open_current(home.path()).unwrap();
+        damage(table);
+        let day = first.0 + 11 + at as i32;
+        write_days(home.path(), &server, false, None, Day(day), Day(day + 1));
+        assert!(!again().incremental, "{table}");
+        Snapshot::open_current(home.path()).unwrap();
+    }
+}
+
 #[test]
 fn a_snapshot_of_another_format_is_refused_and_built_anew() {
     let home = tempfile::tempdir().unwrap();
