@@ -2,59 +2,36 @@
 //!
 //! `½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))`, which equals `x σ(2 √(2/π) (x + 0.044715 x³))`.
 
-use crate::lanes::{Kernel, Lanes, dispatch};
-use crate::simd::LANES;
+use crate::elementwise::{self, Function};
+use crate::lanes::Lanes;
 
 const SCALE: f32 = 1.595_769; // 2 √(2/π)
 const CUBIC: f32 = 0.044_715;
 
 /// Fills `y` `[n]` from `x` `[n]`.
 pub fn forward(x: &[f32], y: &mut [f32]) {
-    dispatch(Forward { x, y });
+    elementwise::forward::<Gelu>(x, y);
 }
 
 /// Turns the gradient of the output into that of the input, in place: `d` is `dy`, then `dx`.
 pub fn backward(x: &[f32], d: &mut [f32]) {
-    dispatch(Backward { x, d });
+    elementwise::backward::<Gelu>(x, d);
 }
 
-struct Forward<'a> {
-    x: &'a [f32],
-    y: &'a mut [f32],
-}
+struct Gelu;
 
-impl Kernel for Forward<'_> {
-    type Out = ();
-
+impl Function for Gelu {
     #[inline(always)]
-    fn run<V: Lanes>(self) {
-        let (x_main, x_rest) = self.x.as_chunks::<LANES>();
-        let (y_main, y_rest) = self.y.as_chunks_mut::<LANES>();
-        for (x, y) in x_main.iter().zip(y_main) {
-            let x = V::load(x);
-            x.mul(share(x)).store(y);
-        }
-        let x = V::load_part(x_rest, 0.0);
-        x.mul(share(x)).store_part(y_rest);
+    fn value<V: Lanes>(x: V) -> V {
+        x.mul(share(x))
     }
-}
 
-struct Backward<'a> {
-    x: &'a [f32],
-    d: &'a mut [f32],
-}
-
-impl Kernel for Backward<'_> {
-    type Out = ();
-
+    /// `s + x s (1 - s) SCALE (1 + 3 CUBIC x²)`.
     #[inline(always)]
-    fn run<V: Lanes>(self) {
-        let (x_main, x_rest) = self.x.as_chunks::<LANES>();
-        let (d_main, d_rest) = self.d.as_chunks_mut::<LANES>();
-        for (x, d) in x_main.iter().zip(d_main) {
-            V::load(d).mul(slope(V::load(x))).store(d);
-        }
-        V::load_part(d_rest, 0.0).mul(slope(V::load_part(x_rest, 0.0))).store_part(d_rest);
+    fn slope<V: Lanes>(x: V) -> V {
+        let s = share(x);
+        let inner = V::splat(3.0 * SCALE * CUBIC).mul(x).fma(x, V::splat(SCALE));
+        x.mul(s).mul(V::splat(1.0).sub(s)).fma(inner, s)
     }
 }
 
@@ -63,14 +40,6 @@ impl Kernel for Backward<'_> {
 fn share<V: Lanes>(x: V) -> V {
     let cubic = V::splat(SCALE * CUBIC).mul(x).mul(x).fma(x, V::splat(SCALE).mul(x));
     cubic.sigmoid()
-}
-
-/// The derivative: `s + x s (1 - s) SCALE (1 + 3 CUBIC x²)`.
-#[inline(always)]
-fn slope<V: Lanes>(x: V) -> V {
-    let s = share(x);
-    let inner = V::splat(3.0 * SCALE * CUBIC).mul(x).fma(x, V::splat(SCALE));
-    x.mul(s).mul(V::splat(1.0).sub(s)).fma(inner, s)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@
 pub mod attention;
 pub mod block;
 pub mod dropout;
+mod elementwise;
 pub mod embedding;
 pub mod error;
 pub mod gelu;

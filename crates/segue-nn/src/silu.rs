@@ -1,16 +1,30 @@
 //! SiLU (Elfwing, Uchibe & Doya 2018): `x σ(x)`.
 
-use crate::lanes::{Kernel, Lanes, dispatch};
-use crate::simd::LANES;
+use crate::elementwise::{self, Function};
+use crate::lanes::Lanes;
 
 /// Fills `y` `[n]` from `x` `[n]`.
 pub fn forward(x: &[f32], y: &mut [f32]) {
-    dispatch(Forward { x, y });
+    elementwise::forward::<Silu>(x, y);
 }
 
 /// Turns the gradient of the output into that of the input, in place: `d` is `dy`, then `dx`.
 pub fn backward(x: &[f32], d: &mut [f32]) {
-    dispatch(Backward { x, d });
+    elementwise::backward::<Silu>(x, d);
+}
+
+struct Silu;
+
+impl Function for Silu {
+    #[inline(always)]
+    fn value<V: Lanes>(x: V) -> V {
+        x.mul(x.sigmoid())
+    }
+
+    #[inline(always)]
+    fn slope<V: Lanes>(x: V) -> V {
+        value_and_slope(x).1
+    }
 }
 
 /// `x σ(x)` and its derivative `σ(x) (1 + x (1 - σ(x)))`.
@@ -19,47 +33,6 @@ pub(crate) fn value_and_slope<V: Lanes>(x: V) -> (V, V) {
     let share = x.sigmoid();
     let value = x.mul(share);
     (value, value.fma(V::splat(1.0).sub(share), share))
-}
-
-struct Forward<'a> {
-    x: &'a [f32],
-    y: &'a mut [f32],
-}
-
-impl Kernel for Forward<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<V: Lanes>(self) {
-        let (x_main, x_rest) = self.x.as_chunks::<LANES>();
-        let (y_main, y_rest) = self.y.as_chunks_mut::<LANES>();
-        for (x, y) in x_main.iter().zip(y_main) {
-            let x = V::load(x);
-            x.mul(x.sigmoid()).store(y);
-        }
-        let x = V::load_part(x_rest, 0.0);
-        x.mul(x.sigmoid()).store_part(y_rest);
-    }
-}
-
-struct Backward<'a> {
-    x: &'a [f32],
-    d: &'a mut [f32],
-}
-
-impl Kernel for Backward<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<V: Lanes>(self) {
-        let (x_main, x_rest) = self.x.as_chunks::<LANES>();
-        let (d_main, d_rest) = self.d.as_chunks_mut::<LANES>();
-        for (x, d) in x_main.iter().zip(d_main) {
-            V::load(d).mul(value_and_slope(V::load(x)).1).store(d);
-        }
-        let slope = value_and_slope(V::load_part(x_rest, 0.0)).1;
-        V::load_part(d_rest, 0.0).mul(slope).store_part(d_rest);
-    }
 }
 
 #[cfg(test)]
