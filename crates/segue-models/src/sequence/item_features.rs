@@ -251,6 +251,42 @@ impl FeatureRows {
         }
     }
 
+    /// Turns the rows of items that `is_sum` `[n_items]` from the sums they are into what such sums are made of, so
+    /// that [`sums`](Self::sums) gives them again: the map of contents stays as it is; a value of each kind in
+    /// turn becomes the mean of what its items still have, and an item's own row is the rest. Values that no
+    /// such item holds, and rows of other items, stay as they are.
+    pub fn take_apart(&self, is_sum: &[bool], table: &mut Embedding) {
+        let d = table.d;
+        let sums = || (0..self.n_items).filter(|&item| is_sum[item]);
+        if let Some(content) = &self.content {
+            let mut mapped = vec![0.0; d];
+            for item in sums() {
+                mapped.fill(0.0);
+                content.add(table, item, &mut mapped);
+                let own = &mut table.table[item * d..(item + 1) * d];
+                own.iter_mut().zip(&mapped).for_each(|(own, x)| *own -= x);
+            }
+        }
+        for rows in &self.kinds {
+            let mut n_held = vec![0_u32; self.n_rows - self.n_items];
+            sums().for_each(|item| n_held[rows[item] as usize - self.n_items] += 1);
+            let (own, values) = table.table.split_at_mut(self.n_items * d);
+            let held = |item: usize| rows[item] as usize - self.n_items;
+            for (value, _) in values.chunks_exact_mut(d).zip(&n_held).filter(|(_, n)| **n > 0) {
+                value.fill(0.0);
+            }
+            for item in sums() {
+                let value = &mut values[held(item) * d..(held(item) + 1) * d];
+                let share = 1.0 / n_held[held(item)] as f32;
+                simd::axpy(share, &own[item * d..(item + 1) * d], value);
+            }
+            for item in sums() {
+                let value = &values[held(item) * d..(held(item) + 1) * d];
+                simd::axpy(-1.0, value, &mut own[item * d..(item + 1) * d]);
+            }
+        }
+    }
+
     /// The vectors that answer, and which items have one: those of training plays as trained, others as
     /// the sum of the known values that training plays hold. `counts` are plays in training.
     #[must_use]

@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::sequence::checkpoint_file::CheckpointFile;
-use crate::sequence::item_features::FeatureRows;
 use crate::sequence::model::SequenceModel;
 use crate::sequence::network::Network;
 use crate::sequence::settings::Objective;
@@ -130,11 +129,6 @@ fn earlier_model(
     artifact: &LoadedArtifact,
 ) -> Result<EarlierModel, ModelError> {
     let kind = objective.model;
-    if !FeatureRows::new(input, objective.item_features).is_empty() {
-        // An artifact holds the sums, which cannot be taken apart again.
-        let (setting, rule) = ("item_features", "a warm start needs vectors that are no sums");
-        return Err(ModelError::Config { model: kind, setting, value: "on".to_owned(), rule });
-    }
     let id = artifact.manifest.artifact_id.clone();
     if artifact.parts.kind != kind {
         return Err(artifact.parts.tensors.wrong(

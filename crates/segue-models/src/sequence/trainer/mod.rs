@@ -1,12 +1,12 @@
-//! The training loop: rounds of steps, validation, early stopping, exact resume, and going on from an
-//! earlier model.
+//! The training loop: rounds of steps, validation, early stopping; [`checkpoint`]: exact resume;
+//! `warm_start`: going on from an earlier model.
 //!
 //! Everything random is a function of the seed and the step, so a checkpoint is only weights,
 //! moments, the step and what validation found: a resumed training ends with the same weights as an
 //! uninterrupted one, bit for bit, wherever between two steps it stopped.
 
+use segue_nn::Counter;
 use segue_nn::optim::{Decay, Schedule};
-use segue_nn::{Counter, Embedding, simd};
 use segue_types::TimestampMs;
 
 use crate::sequence::item_features::FeatureRows;
@@ -18,47 +18,14 @@ use crate::sequence::validation::ndcg_at_10;
 use crate::sequence::windows::Windows;
 use crate::{FitInput, ModelError, RoundReport};
 
+pub mod checkpoint;
+mod warm_start;
+
+pub(crate) use checkpoint::check_weights;
+pub use checkpoint::{Best, Checkpoint, Part};
+
 /// Stream of the order of windows.
 const ORDER: u64 = 0x0D_E5;
-
-/// The best weights so far.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Best {
-    /// Its round.
-    pub round: u32,
-    /// Its NDCG@10.
-    pub ndcg: f64,
-    /// The arena.
-    pub params: Vec<f32>,
-    /// The item table.
-    pub table: Embedding,
-}
-
-/// All that a resumed training needs besides settings, data and seed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Checkpoint {
-    /// Weights and moments.
-    pub state: State,
-    /// Rounds done.
-    pub round: u32,
-    /// The best weights, if anything is validated on.
-    pub best: Option<Best>,
-    /// The rounds.
-    pub history: Vec<RoundReport>,
-    /// The round under way.
-    pub part: Part,
-}
-
-/// What the round under way has done.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Part {
-    /// Its steps so far.
-    pub steps: u64,
-    /// Its loss so far: a sum over steps of the mean per target, divided by the steps of a whole round.
-    pub loss: f64,
-    /// Its input tokens so far.
-    pub n_tokens: u64,
-}
 
 /// A training under way.
 #[derive(Debug)]
@@ -129,42 +96,6 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Takes the weights of an earlier model before the first step. `rows[i]` is the row there of item `i`
-    /// here; items without one keep their new vectors. Moments start from zero. If anything is validated
-    /// on, the earlier weights are the best so far, as round 0.
-    ///
-    /// # Errors
-    /// [`ModelError::Shape`] if the models differ, or `rows` is no map from this catalogue into that one.
-    pub fn start_from(&mut self, earlier: &SequenceModel, rows: &[Option<u32>]) -> Result<(), ModelError> {
-        let wrong =
-            |what: &str, expected, got| Err(ModelError::Shape { what: what.to_owned(), expected, got });
-        let state = &mut self.now.state;
-        if earlier.params().len() != state.params.len() {
-            return wrong("parameters of the earlier model", state.params.len(), earlier.params().len());
-        }
-        let table = earlier.item_vectors();
-        if table.d != state.table.d {
-            return wrong("size of the earlier model's vectors", state.table.d, table.d);
-        }
-        if rows.len() != state.table.n_rows() {
-            return wrong("rows of the earlier model's items", state.table.n_rows(), rows.len());
-        }
-        if let Some(row) = rows.iter().flatten().find(|&&row| row as usize >= table.n_rows()) {
-            return wrong("a row below the earlier model's items", table.n_rows(), *row as usize);
-        }
-        state.params.copy_from_slice(earlier.params());
-        self.trained_before = vec![false; rows.len()];
-        for (row, before) in rows.iter().enumerate().filter_map(|(row, before)| Some((row, (*before)?))) {
-            state.table.table[row * table.d..(row + 1) * table.d].copy_from_slice(table.row(before));
-            self.trained_before[row] = earlier.is_trained(before);
-        }
-        if let Some(ndcg) = self.validate() {
-            let (params, table) = (self.now.state.params.clone(), self.now.state.table.clone());
-            self.now.best = Some(Best { round: 0, ndcg, params, table });
-        }
-        Ok(())
-    }
-
     fn validate(&self) -> Option<f64> {
         let state = &self.now.state;
         let sums = (!self.features.is_empty()).then(|| self.features.sums(&state.table));
@@ -197,24 +128,6 @@ impl<'a> Trainer<'a> {
     #[must_use]
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.now
-    }
-
-    /// Goes on from a checkpoint of a training with equal settings, data and seed.
-    ///
-    /// # Errors
-    /// [`ModelError::Shape`] if it is of another network or catalogue.
-    pub fn resume(&mut self, from: Checkpoint) -> Result<(), ModelError> {
-        let lengths = |c: &Checkpoint| [c.state.params.len(), c.state.table.table.len()];
-        for (what, (expected, got)) in ["parameters of the checkpoint", "item table of the checkpoint"]
-            .into_iter()
-            .zip(std::iter::zip(lengths(&self.now), lengths(&from)))
-        {
-            if expected != got {
-                return Err(ModelError::Shape { what: what.to_owned(), expected, got });
-            }
-        }
-        self.now = from;
-        Ok(())
     }
 
     /// Whether training has ended: all rounds done, or none better for `patience` rounds.
@@ -316,21 +229,6 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// Checks that a state is worth keeping.
-///
-/// # Errors
-/// [`ModelError::Diverged`] names the first parameter group that is not finite, after the last step.
-pub(crate) fn check_weights(network: &Network, state: &State, model: &'static str) -> Result<(), ModelError> {
-    let what = match network.layout.check_finite("weight", &state.params) {
-        Err(error) => error.to_string(),
-        Ok(()) if !simd::all_finite(&state.table.table) => {
-            "weight of parameter group `item table` is not finite".to_owned()
-        }
-        Ok(()) => return Ok(()),
-    };
-    Err(ModelError::Diverged { model, step: state.step.saturating_sub(1), what })
-}
-
 #[cfg(test)]
 mod tests {
     use segue_data::OwnedSequences;
@@ -341,7 +239,7 @@ mod tests {
     use crate::sequence::{Architecture, ESasRec, SasRec};
 
     /// Listeners who walk around a ring of `n` items, each from a place of their own.
-    fn ring(n: u32) -> OwnedSequences {
+    pub(super) fn ring(n: u32) -> OwnedSequences {
         let users = (0..60).map(|u| (0..3 + u % 7).map(|i| (u * 5 + i) % n).collect());
         OwnedSequences::from_items(n, users)
     }
@@ -354,11 +252,11 @@ mod tests {
         plan(&format!("{common}{settings}").parse::<toml::Table>().unwrap().try_into().unwrap())
     }
 
-    fn small(loss: &str) -> (Network, Objective) {
+    pub(super) fn small(loss: &str) -> (Network, Objective) {
         with_dropout(loss, 0.3)
     }
 
-    fn with_dropout(loss: &str, dropout: f32) -> (Network, Objective) {
+    pub(super) fn with_dropout(loss: &str, dropout: f32) -> (Network, Objective) {
         let training = "training = { rounds = 4, round_steps = 20, batch = 16, learning_rate = 0.01 }";
         let settings = format!(
             "dropout = {dropout:.1}\nloss = \"{loss}\"\nnegatives = {{ count = 32, popular = 0.3, in_batch = 0.2 }}\n{training}"
@@ -368,121 +266,6 @@ mod tests {
         } else {
             plan::<ESasRec>(&settings, |c| c.plan().unwrap())
         }
-    }
-
-    #[test]
-    fn a_resumed_training_ends_with_the_same_weights_as_an_uninterrupted_one() {
-        let plays = ring(40);
-        let input = FitInput { seed: 3, ..FitInput::of(plays.view()) };
-        for loss in ["softmax", "sampled_softmax"] {
-            let (network, objective) = small(loss);
-            let mut whole = Trainer::new(network.clone(), objective, &input).unwrap();
-            for _ in 0..3 {
-                whole.round().unwrap();
-            }
-            let mut first = Trainer::new(network.clone(), objective, &input).unwrap();
-            first.round().unwrap();
-            let kept = first.checkpoint().clone();
-            drop(first);
-            let mut second = Trainer::new(network, objective, &input).unwrap();
-            second.resume(kept).unwrap();
-            second.round().unwrap();
-            second.round().unwrap();
-            assert_eq!(second.checkpoint(), whole.checkpoint(), "{loss}");
-        }
-    }
-
-    #[test]
-    fn a_training_that_stopped_within_a_round_ends_with_the_same_weights() {
-        let plays = ring(40);
-        let input = FitInput { seed: 3, ..FitInput::of(plays.view()) };
-        for (loss, stop) in [("softmax", 7), ("sampled_softmax", 33)] {
-            let (network, objective) = small(loss);
-            let mut whole = Trainer::new(network.clone(), objective, &input).unwrap();
-            whole.round().unwrap();
-            whole.round().unwrap();
-            let mut first = Trainer::new(network.clone(), objective, &input).unwrap();
-            let mut kept = None;
-            let mut stop_at = |c: &Checkpoint, _| {
-                kept = (c.state.step == stop).then(|| c.clone());
-                let stopped = ModelError::Diverged { model: "x", step: stop, what: String::new() };
-                if kept.is_some() { Err(stopped) } else { Ok(()) }
-            };
-            while first.round_with(&mut stop_at).is_ok() {}
-            let mut second = Trainer::new(network, objective, &input).unwrap();
-            second.resume(kept.unwrap()).unwrap();
-            while second.checkpoint().round < 2 {
-                second.round().unwrap();
-            }
-            assert_eq!(second.checkpoint(), whole.checkpoint(), "{loss}");
-        }
-    }
-
-    /// The plays of a ring of 44 items whose rows differ from those of the ring of 40: item `i` is row
-    /// `rows[i]`, and the row of the ring of 40 for each of these rows.
-    fn grown() -> (OwnedSequences, Vec<Option<u32>>) {
-        let row = |item: u32| (item * 7 + 3) % 44;
-        let users = (0..60).map(|u| (0..3 + u % 7).map(|i| row((u * 5 + i) % 44)).collect());
-        let mut before = vec![None; 44];
-        (0..40).for_each(|item| before[row(item) as usize] = Some(item));
-        (OwnedSequences::from_items(44, users), before)
-    }
-
-    fn trained<'a>(
-        plays: &'a OwnedSequences,
-        earlier: Option<(&SequenceModel, &[Option<u32>])>,
-    ) -> Trainer<'a> {
-        let (network, mut objective) = with_dropout("sampled_softmax", 0.0);
-        objective.training.rounds = 40;
-        objective.training.patience = 40;
-        objective.training.validation_share = 0.5;
-        let input = FitInput { seed: 1, ..FitInput::of(plays.view()) };
-        let mut trainer = Trainer::new(network, objective, &input).unwrap();
-        if let Some((model, rows)) = earlier {
-            trainer.start_from(model, rows).unwrap();
-        }
-        while !trainer.is_done() {
-            trainer.round().unwrap();
-        }
-        trainer
-    }
-
-    #[test]
-    fn growth_keeps_old_rows_bit_for_bit_and_gives_new_items_seeded_ones() {
-        let small_plays = ring(40);
-        let earlier = trained(&small_plays, None).finish();
-        let (plays, rows) = grown();
-        let (network, objective) = with_dropout("sampled_softmax", 0.0);
-        let input = FitInput { seed: 9, ..FitInput::of(plays.view()) };
-        let mut trainer = Trainer::new(network.clone(), objective, &input).unwrap();
-        trainer.start_from(&earlier, &rows).unwrap();
-        let (state, fresh) = (&trainer.checkpoint().state, network.new_table(44, 9));
-        assert_eq!(state.params, earlier.params());
-        for (row, before) in (0..44).zip(&rows) {
-            let want = before.map_or_else(|| fresh.row(row), |before| earlier.item_vectors().row(before));
-            assert_eq!(state.table.row(row), want, "row {row}");
-        }
-        let error = trainer.start_from(&earlier, &rows[1..]).unwrap_err().to_string();
-        assert!(error.contains("expected 44, got 43"), "{error}");
-    }
-
-    #[test]
-    fn a_warm_start_reaches_the_quality_of_a_cold_one_in_fewer_rounds() {
-        let small_plays = ring(40);
-        let earlier = trained(&small_plays, None).finish();
-        let (plays, rows) = grown();
-        let cold = trained(&plays, None);
-        let goal = 0.9 * cold.checkpoint().best.as_ref().unwrap().ndcg;
-        let warm = trained(&plays, Some((&earlier, &rows)));
-        let rounds = |trainer: &Trainer<'_>| {
-            let reached = |r: &&RoundReport| r.validation_ndcg.is_some_and(|ndcg| ndcg >= goal);
-            trainer.checkpoint().history.iter().find(reached).map(|r| r.round)
-        };
-        let (warm, cold) = (rounds(&warm), rounds(&cold));
-        assert!(
-            warm.is_some_and(|warm| cold.is_some_and(|cold| 2 * warm <= cold)),
-            "{warm:?}, cold {cold:?}"
-        );
     }
 
     #[test]
