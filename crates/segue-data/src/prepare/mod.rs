@@ -18,25 +18,29 @@
 mod aggregate;
 mod base;
 mod bucket;
+mod example_rows;
 mod ids;
 mod intern;
+mod listener;
+mod publish;
 pub(crate) mod record;
 mod resolve;
 mod scan;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use rayon::prelude::*;
-use segue_types::{Day, Item, Profile, TimestampMs, User};
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use segue_types::{Day, TimestampMs};
+use xxhash_rust::xxh3::Xxh3;
 
 use self::base::{Base, CheckpointFiles, Meta, OPEN_DAYS, PlayRange};
 use self::bucket::BucketPlan;
-use self::resolve::Resolved;
+use self::publish::{Temporary, keep_files, snapshot_id};
+use self::resolve::resolve;
 use self::scan::{Rejects, Scan};
 use self::write::{ExampleSpill, Files, PlayFiles, StateFiles};
 use crate::aggregate::Aggregate;
@@ -47,9 +51,9 @@ use crate::error::DataError;
 use crate::examples::ExamplesFrom;
 use crate::features::FeatureSchema;
 use crate::folds::FoldStates;
-use crate::log::{LogReader, LogRow, N_BUCKETS, PartInfo, Table};
+use crate::log::{LogReader, N_BUCKETS, PartInfo, Table};
 use crate::progress::Progress;
-use crate::snapshot::{FORMAT, Manifest, Snapshot, example_files, states, table_file};
+use crate::snapshot::{FORMAT, Manifest, example_files, states, table_file};
 
 /// Settings of [`prepare`].
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -130,32 +134,6 @@ pub fn prepare(
         rule: "the system has to grant that many threads",
     })?;
     pool.install(|| Run::new(home, config, progress).run(now))
-}
-
-/// A folder that goes away unless it is kept.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    /// A new folder in `parent`. The process id keeps two runs apart.
-    fn new(parent: &Path, what: &str) -> Result<Self, DataError> {
-        write::folder(parent)?;
-        for n in 0.. {
-            let path = parent.join(format!(".{what}-{}-{n}", std::process::id()));
-            match std::fs::create_dir(&path) {
-                Ok(()) => return Ok(Self(path)),
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(DataError::io(path)(e)),
-            }
-        }
-        unreachable!("one of 2^31 names is free")
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // Best effort: names that start with a dot are never read.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// One run.
@@ -460,7 +438,8 @@ impl<'a> Run<'a> {
         };
         manifest.snapshot_id = snapshot_id(&manifest);
         let id = manifest.snapshot_id.clone();
-        self.publish(&manifest, target, now)?;
+        let timings = serde_json::json!({ "prepared_at": now.0, "seconds": self.seconds });
+        publish::publish(home, &manifest, target, &timings, config.publish)?;
         Ok(Some(PrepareReport {
             snapshot_id: id,
             rows,
@@ -471,46 +450,6 @@ impl<'a> Run<'a> {
             seconds: std::mem::take(&mut self.seconds),
         }))
     }
-
-    /// Gives the finished folder its name, and makes it current if asked to.
-    fn publish(&self, manifest: &Manifest, target: Temporary, now: TimestampMs) -> Result<(), DataError> {
-        let dir = target.0.as_path();
-        let id = &manifest.snapshot_id;
-        let text = serde_json::to_vec_pretty(manifest).map_err(|e| DataError::io(dir)(e.into()))?;
-        durable(&dir.join("manifest.json"), &text)?;
-        let timings = serde_json::json!({ "prepared_at": now.0, "seconds": self.seconds });
-        durable(&dir.join("timings.json"), timings.to_string().as_bytes())?;
-        for name in manifest.files.keys() {
-            if let Some((folder, _)) = name.split_once('/') {
-                write::sync_folder(&dir.join(folder))?;
-            }
-        }
-        write::sync_folder(dir)?;
-        let snapshots = self.home.join("snapshots");
-        let final_dir = snapshots.join(id);
-        // The same rows give the same id: an existing folder already holds them, unless it is damaged.
-        if Snapshot::open(&final_dir).is_err() {
-            if final_dir.exists() {
-                std::fs::remove_dir_all(&final_dir).map_err(DataError::io(&final_dir))?;
-            }
-            std::fs::rename(dir, &final_dir).map_err(DataError::io(&final_dir))?;
-            write::sync_folder(&snapshots)?;
-        }
-        if self.config.publish {
-            let path = snapshots.join(format!(".current-{}", std::process::id()));
-            durable(&path, id.as_bytes())?;
-            std::fs::rename(&path, snapshots.join("current")).map_err(DataError::io(&path))?;
-            write::sync_folder(&snapshots)?;
-        }
-        Ok(())
-    }
-}
-
-/// Writes a small file and makes it durable.
-fn durable(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
-    use std::io::Write;
-    let mut file = std::fs::File::create(path).map_err(DataError::io(path))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(DataError::io(path))
 }
 
 /// Received days among the parts.
@@ -529,33 +468,6 @@ fn current(home: &Path, spread: &[PartInfo]) -> Option<Base> {
     Base::open(&snapshots.join(id.trim()), spread)
 }
 
-/// Takes over files of the base; returns their names.
-fn keep_files(
-    home: &Path,
-    base: &Base,
-    dir: &Path,
-    is_kept: impl Fn(&str) -> bool,
-    files: &mut Files,
-) -> Result<Vec<String>, DataError> {
-    let from = home.join("snapshots").join(base.snapshot.id());
-    let mut names = Vec::new();
-    for (name, entry) in base.snapshot.manifest().files.iter().filter(|(name, _)| is_kept(name)) {
-        let to = dir.join(name);
-        if let Some(parent) = to.parent() {
-            write::folder(parent)?;
-        }
-        // Files of a snapshot never change, so two snapshots may share one. Not every file system
-        // can; then it is copied.
-        if std::fs::hard_link(from.join(name), &to).is_err() {
-            std::fs::copy(from.join(name), &to).map_err(DataError::io(&to))?;
-            std::fs::File::open(&to).and_then(|f| f.sync_all()).map_err(DataError::io(&to))?;
-        }
-        files.insert(name.clone(), entry.clone());
-        names.push(name.clone());
-    }
-    Ok(names)
-}
-
 /// Hash of what was read: parts never change, so their names and sizes are enough.
 fn input_hash(parts: &[PartInfo]) -> String {
     let mut hash = Xxh3::new();
@@ -564,15 +476,6 @@ fn input_hash(parts: &[PartInfo]) -> String {
         hash.update(format!("{}\t{day}\t{}\t{}\n", part.table, part.name, part.n_bytes).as_bytes());
     }
     format!("{:032x}", hash.digest128())
-}
-
-/// Hash of the logical rows: of every file's path and content, and of what they were made with.
-fn snapshot_id(manifest: &Manifest) -> String {
-    let mut text = format!("{FORMAT}\n{:?}\n{:?}\n", manifest.until, manifest.versions);
-    for (name, entry) in &manifest.files {
-        text.push_str(&format!("{name}\t{}\n", entry.xxh3));
-    }
-    format!("{:032x}", xxh3_128(text.as_bytes()))
 }
 
 fn versions() -> BTreeMap<String, u16> {
@@ -605,48 +508,4 @@ fn sources(scan: &Scan, configured: &[String], base: Option<&Base>) -> (FeatureS
         .map(|n| schema.source_idx(met.text(n)).map_or(record::NONE, |i| i as u32))
         .collect();
     (schema, source_of)
-}
-
-/// Reads the tables without days and gives everything its row.
-fn resolve(
-    log: &LogReader,
-    scan: &Scan,
-    until: Option<TimestampMs>,
-) -> Result<(Resolved, Vec<Profile>, Vec<u64>), DataError> {
-    let holds = |from: Option<TimestampMs>| until.is_none_or(|t| from.is_none_or(|from| from < t));
-    let mut items: Vec<Item> = all(log)?;
-    items.retain(|i| holds(i.valid_from));
-    let mut users: Vec<User> = all(log)?;
-    users.retain(|u| holds(u.valid_from));
-    let mut profiles: Vec<Profile> = all(log)?;
-    for item in &items {
-        scan.item(&item.item_id, true)?;
-    }
-    for user in &users {
-        scan.user(&user.user_id)?;
-    }
-    for p in &profiles {
-        scan.item(&p.item_id, true)?;
-        scan.user(&p.user_id)?;
-    }
-    // The same pair in two files is one count: the files are parts of one whole.
-    profiles.sort_unstable_by(|a, b| (&a.user_id, &a.item_id).cmp(&(&b.user_id, &b.item_id)));
-    profiles.dedup_by(|next, kept| {
-        let same = next.user_id == kept.user_id && next.item_id == kept.item_id;
-        if same {
-            kept.n_plays = kept.n_plays.saturating_add(next.n_plays);
-        }
-        same
-    });
-    let ids = scan.items.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_item = scan.is_item.lock().unwrap_or_else(PoisonError::into_inner);
-    let user_ids = scan.users.lock().unwrap_or_else(PoisonError::into_inner);
-    let facts = base::FactHashes::new(&items);
-    let resolved = Resolved::new(&ids, &is_item, items, &user_ids, users);
-    let facts = facts.of(&resolved.item_keys);
-    Ok((resolved, profiles, facts))
-}
-
-fn all<R: LogRow>(log: &LogReader) -> Result<Vec<R>, DataError> {
-    Ok(log.rows::<R>(None)?.collect::<Result<Vec<_>, _>>()?)
 }

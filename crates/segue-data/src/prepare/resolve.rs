@@ -1,9 +1,13 @@
 //! Between the passes: numbers become rows in key order, and facts become arrays by row.
 
-use segue_types::{Item, ItemKey, TimestampMs, User, UserKey};
+use segue_types::{Item, ItemKey, Profile, TimestampMs, User, UserKey};
 
+use super::base::FactHashes;
 use super::intern::Interner;
+use super::scan::{self, Scan};
 use crate::catalogue::{Catalogue, ItemCatalogue, ItemFacts};
+use crate::error::DataError;
+use crate::log::{LogReader, LogRow};
 
 /// Items, users and their rows in one run.
 #[derive(Debug)]
@@ -136,4 +140,48 @@ impl Resolved {
     pub(crate) fn user_key(&self, row: u32) -> UserKey {
         UserKey(self.user_keys[row as usize])
     }
+}
+
+/// Reads the tables without days and gives everything its row.
+pub(super) fn resolve(
+    log: &LogReader,
+    scan: &Scan,
+    until: Option<TimestampMs>,
+) -> Result<(Resolved, Vec<Profile>, Vec<u64>), DataError> {
+    let holds = |from: Option<TimestampMs>| until.is_none_or(|t| from.is_none_or(|from| from < t));
+    let mut items: Vec<Item> = all(log)?;
+    items.retain(|i| holds(i.valid_from));
+    let mut users: Vec<User> = all(log)?;
+    users.retain(|u| holds(u.valid_from));
+    let mut profiles: Vec<Profile> = all(log)?;
+    for item in &items {
+        scan.item(&item.item_id, true)?;
+    }
+    for user in &users {
+        scan.user(&user.user_id)?;
+    }
+    for p in &profiles {
+        scan.item(&p.item_id, true)?;
+        scan.user(&p.user_id)?;
+    }
+    // The same pair in two files is one count: the files are parts of one whole.
+    profiles.sort_unstable_by(|a, b| (&a.user_id, &a.item_id).cmp(&(&b.user_id, &b.item_id)));
+    profiles.dedup_by(|next, kept| {
+        let same = next.user_id == kept.user_id && next.item_id == kept.item_id;
+        if same {
+            kept.n_plays = kept.n_plays.saturating_add(next.n_plays);
+        }
+        same
+    });
+    let ids = scan::lock(&scan.items);
+    let is_item = scan::lock(&scan.is_item);
+    let user_ids = scan::lock(&scan.users);
+    let facts = FactHashes::new(&items);
+    let resolved = Resolved::new(&ids, &is_item, items, &user_ids, users);
+    let facts = facts.of(&resolved.item_keys);
+    Ok((resolved, profiles, facts))
+}
+
+fn all<R: LogRow>(log: &LogReader) -> Result<Vec<R>, DataError> {
+    Ok(log.rows::<R>(None)?.collect::<Result<Vec<_>, _>>()?)
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::base::{PlayRange, push_parts};
-use super::bucket::{BucketOutput, ExampleRows};
+use super::bucket::BucketOutput;
+use super::example_rows::ExampleRows;
 use super::resolve::Resolved;
 use crate::codec::{Put, Take};
 use crate::error::DataError;
