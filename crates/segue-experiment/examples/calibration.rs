@@ -386,7 +386,7 @@ const INTERVALS: [&str; 5] =
 const WORDS: [&str; 5] = ["mean", "ratio", "quantile", "cuped", "gini"];
 
 /// Users whose plays are counted by artist.
-const GINI_USERS: usize = 1_400;
+const GINI_USERS: usize = 5_600;
 
 fn coverage(listeners: bool, users: usize, spread: f64, runs: u64, wanted: [bool; 5]) {
     let lift = 0.05;
