@@ -2,8 +2,8 @@
 //!
 //! Thinning plays to an equal total is not enough: plays of one listener go together, and a large arm thinned
 //! play by play has many listeners with few plays each where a small arm has few with many. So both arms are read
-//! in parts of whole listeners of one size, half of the smaller arm, thinned to the last bit of equality and
-//! averaged. Half, because then each arm holds two parts or more that share no listener, and what two
+//! in parts of whole listeners of one size, a quarter to half of the smaller arm, thinned to the last bit of equality and
+//! averaged. At most half, because then each arm holds two parts or more that share no listener, and what two
 //! independent parts differ by is the one honest measure of a variance whose statistic is far from a mean.
 
 use segue_stats::StatsError;
@@ -26,7 +26,7 @@ pub struct EqualPlays {
     pub dof: [f64; 2],
 }
 
-/// Gini or effective number at equal plays: those of half of the smaller arm, or a little fewer.
+/// Gini or effective number at equal plays: those of a quarter to half of the smaller arm.
 ///
 /// - `control`, `treatment`: `[n_groups][n_keys]` plays of random groups of whole units, 16 groups or more
 ///
@@ -62,7 +62,8 @@ pub fn equal_plays(
     if smaller <= 0.0 {
         return Err(StatsError::TooFew { what: "plays of an arm", got: 0, needed: 1 });
     }
-    let parts = [0, 1].map(|a| Parts::of(arms[a].len(), 0.5 * smaller / totals[a], a as u64));
+    let sizes = part_sizes(arms.map(<[_]>::len), totals);
+    let parts = [0, 1].map(|a| Parts::of(arms[a].len(), sizes[a], a as u64));
     let to = parts.iter().zip(arms).map(|(p, arm)| p.least_total(arm)).min().unwrap_or(0);
     if to == 0 {
         return Err(StatsError::TooFew { what: "plays of a part of an arm", got: 0, needed: 1 });
@@ -95,6 +96,29 @@ pub fn equal_plays(
     Ok(out)
 }
 
+/// Groups of a part in each arm: about half of the smaller arm in both, and as equal in plays as whole groups allow.
+/// What is left to thinning goes play by play, which listeners' plays do not: a twentieth of it is a bias.
+fn part_sizes(n_groups: [usize; 2], totals: [f64; 2]) -> [usize; 2] {
+    let small = usize::from(totals[1] < totals[0]);
+    let large = 1 - small;
+    let per_group = [0, 1].map(|a| totals[a] / n_groups[a] as f64);
+    let mut best = (f64::INFINITY, [1, 1]);
+    for k in (n_groups[small] / 4..=n_groups[small] / 2).rev() {
+        let plays = k as f64 * per_group[small];
+        let of_large = ((plays / per_group[large]).round() as usize).clamp(1, n_groups[large] / 2);
+        let gap = (of_large as f64 * per_group[large] / plays - 1.0).abs();
+        if gap < best.0 {
+            best.0 = gap;
+            best.1[small] = k;
+            best.1[large] = of_large;
+        }
+        if gap < 0.01 {
+            break;
+        }
+    }
+    best.1
+}
+
 /// Parts of one arm, whole groups each.
 struct Parts {
     /// `[n_shuffles * per_shuffle]` groups of each part.
@@ -104,9 +128,8 @@ struct Parts {
 }
 
 impl Parts {
-    /// Parts of about `share` of the groups, at most half.
-    fn of(n_groups: usize, share: f64, arm: u64) -> Self {
-        let size = ((share * n_groups as f64).round() as usize).clamp(1, n_groups / 2);
+    /// Parts of `size` groups, at most half of all.
+    fn of(n_groups: usize, size: usize, arm: u64) -> Self {
         let per_shuffle = n_groups / size;
         let mut members = Vec::new();
         for shuffle in 0..PARTS.div_ceil(per_shuffle) {
@@ -151,6 +174,14 @@ mod tests {
     use segue_stats::random::Stream;
 
     use super::*;
+
+    #[test]
+    fn parts_are_as_equal_as_whole_groups_allow() {
+        assert_eq!(part_sizes([64, 64], [9_000.0, 1_000.0]), [3, 27]);
+        assert_eq!(part_sizes([64, 64], [1_000.0, 9_000.0]), [27, 3]);
+        assert_eq!(part_sizes([64, 64], [1_000.0, 1_001.0]), [32, 32]);
+        assert_eq!(part_sizes([16, 16], [1e6, 1.0]), [1, 8]);
+    }
 
     /// Listeners who mostly play one artist, nine times as many in the control, both from one world.
     #[test]
