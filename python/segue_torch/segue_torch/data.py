@@ -82,10 +82,11 @@ class Plays:
 def read(path: str | Path) -> Plays:
     """Reads plays from a Segue home or snapshot, a ``.npz`` or a ``.parquet`` file.
 
-    - A home (the folder with ``snapshots/current``) or a snapshot: its memory-mapped columns.
+    - A home (the folder with ``snapshots/current``) or a snapshot: its memory-mapped columns. When a play began
+      stands there in files that only Segue reads: for that, give one of the others.
     - ``.npz``: ``offsets``, ``item`` and optionally ``action``, ``item_keys`` and ``occurred_at``.
-    - ``.parquet``: rows ``user_id``, ``item_id`` and optionally ``action`` (a name), each listener's in order;
-      an item's key is the xxh3 hash of its id, as everywhere in Segue.
+    - ``.parquet``: rows ``user_id``, ``item_id`` and optionally ``action`` (a name) and ``occurred_at`` (a timestamp
+      or UTC milliseconds), each listener's in order; an item's key is the xxh3 hash of its id, as everywhere in Segue.
     """
     path = Path(path)
     if path.suffix == ".npz":
@@ -108,7 +109,6 @@ def read(path: str | Path) -> Plays:
             column("plays/item.u32", "<u4"),
             column("plays/action.u8", "u1") if has("plays/action.u8") else None,
             np.asarray(column("items.key.u64", "<u8")),
-            column("plays/occurred_at.i64", "<i8") if has("plays/occurred_at.i64") else None,
         )
     if len(plays.offsets) < 2 or plays.offsets[0] != 0 or plays.offsets[-1] != len(plays.item):
         raise ValueError(f"{path}: expected offsets from 0 to {len(plays.item)}, got {plays.offsets[:1]}…{plays.offsets[-1:]}")
@@ -118,6 +118,7 @@ def read(path: str | Path) -> Plays:
 
 
 def _read_parquet(path: Path) -> Plays:
+    import pyarrow
     import pyarrow.parquet
     import xxhash
 
@@ -132,7 +133,13 @@ def _read_parquet(path: Path) -> Plays:
     if "action" in table.column_names:
         codes = {name: code for code, name in enumerate(ACTIONS)}
         action = np.array([codes[a or ""] for a in table["action"].to_pylist()], dtype=np.uint8)[order]
-    return Plays(offsets, items.indices.to_numpy()[order], action, np.array(keys, dtype=np.uint64))
+    occurred_at = None
+    if "occurred_at" in table.column_names:
+        column = table["occurred_at"].combine_chunks()
+        if pyarrow.types.is_timestamp(column.type):
+            column = column.cast(pyarrow.timestamp("ms", tz=column.type.tz), safe=False)
+        occurred_at = column.cast(pyarrow.int64()).to_numpy()[order]
+    return Plays(offsets, items.indices.to_numpy()[order], action, np.array(keys, dtype=np.uint64), occurred_at)
 
 
 class Windows:

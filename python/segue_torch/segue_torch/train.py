@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -50,6 +51,8 @@ def train(data: str, config: str, out: str, seed: int = 0, start: str | None = N
         model = load(start)
         if not torch.equal(model.item_keys, torch.from_numpy(plays.item_keys.view("int64").copy())):
             raise ValueError(f"{start}: expected the item keys of {data}, got others")
+    if model.kind == "hstu" and model.settings.time_bias and plays.occurred_at is None:
+        warnings.warn(f"{data} does not say when plays began: the time bias of hstu learns nothing", stacklevel=2)
     tell = lambda report: print(json.dumps(dataclasses.asdict(report)), file=sys.stderr, flush=True)  # noqa: E731
     return Trainer(model, plays, seed, device).run(out, tell)
 

@@ -94,11 +94,13 @@ def test_a_parquet_file_is_read_with_keys_that_are_hashes_of_ids(tmp_path):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     pytest.importorskip("xxhash")
     columns = {"user_id": ["u", "v", "u"], "item_id": ["a", "b", "b"], "action": ["skipped", "completed", "streamed"]}
+    columns["occurred_at"] = pa.array([7_000_000, 1_000, 9_000_000], pa.timestamp("us", tz="UTC"))
     pq.write_table(pa.table(columns), tmp_path / "plays.parquet")
     plays = read(tmp_path / "plays.parquet")
     assert plays.offsets.tolist() == [0, 2, 3]
     assert plays.item.tolist() == [0, 1, 1]
     assert plays.action.tolist() == [5, 3, 4]
+    assert plays.occurred_at.tolist() == [7_000, 9_000, 1]
     # xxh3_64("a"), as `ItemKey::of` gives it.
     assert int(plays.item_keys[0]) == 0xE6C632B61E964E1F
 
