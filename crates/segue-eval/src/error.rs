@@ -38,7 +38,9 @@ pub enum EvalError {
         split: &'static str,
     },
     /// The split is for data without dates.
-    #[error("split `{split}` would mix past and future of dated plays. Use `global_time` or `leave_one_out`")]
+    #[error(
+        "split `{split}` would mix past and future of dated plays. Use `time` or `leave-one-out` (`global_time`, `leave_one_out` in a protocol file)"
+    )]
     Dated {
         /// Name of the split.
         split: &'static str,
