@@ -74,7 +74,8 @@ pub(crate) struct Meta {
     /// Rows of log up to C by table.
     pub(crate) rows: BTreeMap<String, u64>,
     pub(crate) examples_from: ExamplesFrom,
-    pub(crate) requests_from_slates: bool,
+    /// The first received day with a slate, if it is C or before.
+    pub(crate) slates_from: Option<Day>,
     pub(crate) sample_bits: u32,
     pub(crate) feature_names: Vec<String>,
     pub(crate) versions: BTreeMap<String, u16>,

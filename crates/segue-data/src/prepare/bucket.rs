@@ -31,8 +31,9 @@ pub(crate) struct BucketPlan<'a> {
     pub(crate) examples_from: ExamplesFrom,
     /// Requests are kept if their group shifted right by 64 − `sample_bits` is 0.
     pub(crate) sample_bits: u32,
-    /// Requests are slates of the log; else every impression is a request of its own moment.
-    pub(crate) requests_from_slates: bool,
+    /// The first received day with a slate: from it on requests are slates of the log, before it every
+    /// impression is a request of its own moment.
+    pub(crate) slates_from: Option<Day>,
     /// The snapshot that is continued, and its item rows in this run.
     pub(crate) base: Option<&'a Base>,
     pub(crate) base_items: &'a [u32],

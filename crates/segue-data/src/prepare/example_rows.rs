@@ -61,7 +61,7 @@ pub(super) fn want(plan: &BucketPlan<'_>, events: &[Record], slates: &[SlateSeen
     };
     let is_sampled = |group: u64| plan.sample_bits == 0 || group >> (64 - plan.sample_bits) == 0;
     // What became known later than this is neither shown nor an outcome, so a day's rows are final
-    // a day later. Without slates in the log, each impression asks at its own moment.
+    // a day later. Impressions from before the log's first slate ask at their own moment each.
     let in_time = |known_at: i64, requested: i64| known_at.saturating_sub(requested) <= HORIZON_MS;
     let is_new = |requested: i64| TimestampMs(requested).day() > plan.base_day;
     match plan.examples_from {
@@ -77,8 +77,8 @@ pub(super) fn want(plan: &BucketPlan<'_>, events: &[Record], slates: &[SlateSeen
         }
         ExamplesFrom::Impressions => {
             for r in events.iter().filter(|r| r.kind == IMPRESSION && is_sampled(r.slate)) {
-                let requested =
-                    if plan.requests_from_slates { composed_at(r.slate) } else { Some(r.occurred_at) };
+                let has_slates = plan.slates_from.is_some_and(|first| TimestampMs(r.known_at).day() >= first);
+                let requested = if has_slates { composed_at(r.slate) } else { Some(r.occurred_at) };
                 let Some(requested_at) = requested else { continue };
                 if in_time(r.known_at, requested_at) && is_new(requested_at) {
                     let (group, item, position) = (r.slate, r.item, r.position);

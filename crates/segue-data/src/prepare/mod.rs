@@ -246,7 +246,8 @@ impl<'a> Run<'a> {
             (0, n) => (ExamplesFrom::Plays, n),
             (n, _) => (ExamplesFrom::Impressions, n),
         };
-        let requests_from_slates = n_of(Table::Slates, all) > 0;
+        let slates_of_base = base.and_then(|b| b.meta.slates_from);
+        let slates_from = slates_of_base.or_else(|| first_day(&scanned.rows, Table::Slates, base_day));
         let sample_bits = (0..63).find(|bits| n_requests >> bits <= config.max_example_rows).unwrap_or(63);
         let (schema, source_of) = sources(&scan, &config.sources, base);
         let meta = Meta {
@@ -264,7 +265,7 @@ impl<'a> Run<'a> {
             plays: PlayRange::default(),
             rows: SPREAD.iter().map(|&table| (table.as_str().to_owned(), n_of(table, checkpoint))).collect(),
             examples_from,
-            requests_from_slates,
+            slates_from: slates_from.filter(|&day| day <= checkpoint),
             sample_bits,
             feature_names: schema.names().to_vec(),
             versions: versions(),
@@ -272,7 +273,6 @@ impl<'a> Run<'a> {
         if let Some(base) = base {
             let b = &base.meta;
             let same = b.examples_from == examples_from
-                && b.requests_from_slates == requests_from_slates
                 && b.sample_bits == sample_bits
                 && b.feature_names == meta.feature_names
                 && base_day <= checkpoint
@@ -292,7 +292,7 @@ impl<'a> Run<'a> {
             source_of: &source_of,
             examples_from,
             sample_bits,
-            requests_from_slates,
+            slates_from,
             base,
             base_items: &base_items,
             base_day,
@@ -450,6 +450,11 @@ impl<'a> Run<'a> {
             seconds: std::mem::take(&mut self.seconds),
         }))
     }
+}
+
+/// The first received day after `after` on which a table has a row.
+fn first_day(rows: &BTreeMap<(Table, Day), u64>, table: Table, after: Day) -> Option<Day> {
+    rows.iter().find(|((t, day), n)| *t == table && *day > after && **n > 0).map(|((_, day), _)| *day)
 }
 
 /// Received days among the parts.

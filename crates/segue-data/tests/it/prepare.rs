@@ -288,10 +288,17 @@ proptest! {
     }
 }
 
-/// Writes the events known on days after `from` and up to `to`, and the slates composed then. Of
-/// `late` events each day one in that many reaches the log a day after it was known: into a day that
+/// Writes the events known on days after `from` and up to `to`, and the slates composed then, if any
+/// are kept by that day. Of `late` events each day one in that many reaches the log a day after it was known: into a day that
 /// a snapshot may have been made of.
-fn write_days(home: &Path, server: &Server, with_slates: bool, late: Option<usize>, from: Day, to: Day) {
+fn write_days(
+    home: &Path,
+    server: &Server,
+    slates_from: Option<Day>,
+    late: Option<usize>,
+    from: Day,
+    to: Day,
+) {
     let mut writer = LogWriter::new(home, "days", WriterOptions::default()).unwrap();
     let is_new = |at: TimestampMs| at.day() > from && at.day() <= to;
     let comes = |(n, event): &(usize, &Event)| {
@@ -300,8 +307,9 @@ fn write_days(home: &Path, server: &Server, with_slates: bool, late: Option<usiz
     };
     let events: Vec<Event> = server.events.iter().enumerate().filter(comes).map(|e| e.1.clone()).collect();
     writer.write_events(&events).unwrap();
-    if with_slates {
-        for s in server.served.iter().filter(|s| s.position == 0 && is_new(s.at)) {
+    if let Some(first) = slates_from {
+        let is_kept = |at: TimestampMs| is_new(at) && at.day() >= first;
+        for s in server.served.iter().filter(|s| s.position == 0 && is_kept(s.at)) {
             let row = SlateRow {
                 user_id: Some(s.user.clone()),
                 slate_id: s.slate.clone(),
@@ -336,7 +344,7 @@ proptest! {
     fn continued_snapshots_equal_a_full_rebuild(
         steps in prop::collection::vec((0..4_u8, step(), 0..900_i64), 30..120),
         cuts in prop::collection::vec(1..4_i32, 2..6),
-        with_slates in any::<bool>(),
+        slates_after in prop::option::of(0..20_i32),
         late in prop::option::of(2..9_usize),
     ) {
         let mut server = server();
@@ -346,13 +354,14 @@ proptest! {
         }
         let last = server.events.iter().map(|e| e.known_at().day()).max();
         let (Some(last), first) = (last, TimestampMs(START).day()) else { return Ok(()) };
+        let slates_from = slates_after.map(|days| Day(first.0 + days));
         let home = tempfile::tempdir().unwrap();
         let mut from = Day(i32::MIN);
         let mut to = Day(first.0 + 3);
         let mut cuts = cuts.into_iter().cycle();
         let mut n_continued = 0;
         for n_threads in [1, 2].into_iter().cycle() {
-            write_days(home.path(), &server, with_slates, late, from, to);
+            write_days(home.path(), &server, slates_from, late, from, to);
             let config = PrepareConfig { n_threads, ..PrepareConfig::default() };
             let report = prepare(home.path(), &config, NOW, &NoProgress).unwrap();
             n_continued += u32::from(report.incremental);
@@ -379,6 +388,36 @@ proptest! {
 }
 
 #[test]
+fn rows_of_impressions_from_before_the_first_slate_stay_when_serving_begins() {
+    let mut server = server();
+    let first = TimestampMs(START).day();
+    for n in 0..48_u8 {
+        server.clock += 6 * HOUR_MS;
+        server.slate(&format!("u{}", n % 3), &[n % 5, 5 + n % 4], 1);
+    }
+    let home = tempfile::tempdir().unwrap();
+    // Impressions are imported through day 6; from day 7 on slates are kept, as a server does.
+    let serving = Day(first.0 + 7);
+    write_days(home.path(), &server, Some(serving), None, Day(i32::MIN), Day(first.0 + 6));
+    let imported = prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap();
+    assert!(imported.rows["examples"] > 40, "{:?}", imported.rows);
+    for day in 7..10 {
+        write_days(home.path(), &server, Some(serving), None, Day(first.0 + day - 1), Day(first.0 + day));
+        let report = prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap();
+        assert!(report.incremental);
+        assert!(report.rows["examples"] > imported.rows["examples"], "day {day}: {:?}", report.rows);
+    }
+    let continued = Snapshot::open_current(home.path()).unwrap();
+    let examples = continued.examples().unwrap();
+    // Each card has one row: at its impression's moment before serving began, at its slate's since.
+    let n_cards = server.served.iter().filter(|s| s.at.day() < Day(first.0 + 10)).count();
+    assert_eq!(examples.len(), n_cards);
+    let full = PrepareConfig { full: true, ..PrepareConfig::default() };
+    let report = prepare(home.path(), &full, NOW, &NoProgress).unwrap();
+    assert_eq!(report.snapshot_id, continued.id());
+}
+
+#[test]
 fn a_snapshot_is_continued_until_something_old_changes() {
     let mut server = server();
     for n in 0..200_u8 {
@@ -388,7 +427,7 @@ fn a_snapshot_is_continued_until_something_old_changes() {
     let home = tempfile::tempdir().unwrap();
     let first = TimestampMs(START).day();
     let again = |from: i32, to: i32| {
-        write_days(home.path(), &server, false, None, Day(from), Day(to));
+        write_days(home.path(), &server, None, None, Day(from), Day(to));
         prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap()
     };
     assert!(!again(i32::MIN, first.0 + 4).incremental);
@@ -421,7 +460,7 @@ fn a_listener_who_moves_takes_old_plays_along_and_a_first_length_is_seen_everywh
     let home = tempfile::tempdir().unwrap();
     let first = TimestampMs(START).day();
     let again = |from: i32, to: i32| {
-        write_days(home.path(), &server, false, None, Day(from), Day(to));
+        write_days(home.path(), &server, None, None, Day(from), Day(to));
         prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap().incremental
     };
     let rebuilt = || {
@@ -584,7 +623,7 @@ fn a_damaged_snapshot_is_built_anew() {
     let home = tempfile::tempdir().unwrap();
     let first = TimestampMs(START).day();
     let again = || prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap();
-    write_days(home.path(), &server, false, None, Day(i32::MIN), Day(first.0 + 11));
+    write_days(home.path(), &server, None, None, Day(i32::MIN), Day(first.0 + 11));
     again();
     let damage = |table: &str| {
         let snapshot = Snapshot::open_current(home.path()).unwrap();
@@ -608,7 +647,7 @@ fn a_damaged_snapshot_is_built_anew() {
         Snapshot::open_current(home.path()).unwrap();
         damage(table);
         let day = first.0 + 11 + at as i32;
-        write_days(home.path(), &server, false, None, Day(day), Day(day + 1));
+        write_days(home.path(), &server, None, None, Day(day), Day(day + 1));
         assert!(!again().incremental, "{table}");
         Snapshot::open_current(home.path()).unwrap();
     }
