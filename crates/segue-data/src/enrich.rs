@@ -13,6 +13,7 @@ use segue_types::{
 
 use crate::catalogue::ItemFacts;
 use crate::codec::{Put, Take};
+use crate::play_context::PlayContext;
 
 /// Events of a listener that deduplication remembers online: an event whose id is among the last
 /// this many accepted events is a duplicate. Offline, `prepare` remembers all of them.
@@ -47,6 +48,19 @@ pub struct Enriched {
     pub position: u32,
     /// What happened.
     pub what: What,
+}
+
+impl What {
+    /// Surface and completion of a play; nothing of other events.
+    #[must_use]
+    pub fn context(&self) -> PlayContext {
+        match *self {
+            Self::Play { listened_ms, duration_ms, surface, .. } => {
+                PlayContext::of(surface, listened_ms, duration_ms)
+            }
+            _ => PlayContext::default(),
+        }
+    }
 }
 
 /// The position of an event that names none.

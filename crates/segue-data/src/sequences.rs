@@ -20,6 +20,8 @@ pub struct Sequences<'a> {
     pub known_at: &'a [i64],
     /// `[n_plays]` 0-based session numbers per user, or empty.
     pub session: &'a [u32],
+    /// `[n_plays]` bytes of [`PlayContext`](crate::PlayContext), or empty.
+    pub context: &'a [u8],
     /// Number of item rows.
     pub n_items: u32,
 }
@@ -37,6 +39,8 @@ pub struct Sequence<'a> {
     pub known_at: &'a [i64],
     /// Session numbers.
     pub session: &'a [u32],
+    /// Surfaces and completions.
+    pub context: &'a [u8],
 }
 
 impl<'a> Sequences<'a> {
@@ -74,6 +78,7 @@ impl<'a> Sequences<'a> {
             occurred_at: part(self.occurred_at, from, to),
             known_at: part(self.known_at, from, to),
             session: part(self.session, from, to),
+            context: part(self.context, from, to),
         }
     }
 
@@ -127,6 +132,7 @@ impl<'a> Sequence<'a> {
             occurred_at: part(self.occurred_at, from, to),
             known_at: part(self.known_at, from, to),
             session: part(self.session, from, to),
+            context: part(self.context, from, to),
         }
     }
 }
@@ -146,6 +152,8 @@ pub struct OwnedSequences {
     pub known_at: Vec<i64>,
     /// See [`Sequences::session`].
     pub session: Vec<u32>,
+    /// See [`Sequences::context`].
+    pub context: Vec<u8>,
     /// See [`Sequences::n_items`].
     pub n_items: u32,
 }
@@ -172,6 +180,7 @@ impl OwnedSequences {
         self.occurred_at.extend_from_slice(user.occurred_at);
         self.known_at.extend_from_slice(user.known_at);
         self.session.extend_from_slice(user.session);
+        self.context.extend_from_slice(user.context);
         self.offsets.push(self.item.len() as u64);
     }
 
@@ -185,6 +194,7 @@ impl OwnedSequences {
             occurred_at: &self.occurred_at,
             known_at: &self.known_at,
             session: &self.session,
+            context: &self.context,
             n_items: self.n_items,
         }
     }

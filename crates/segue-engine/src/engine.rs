@@ -342,6 +342,8 @@ impl Engine {
             now,
             user,
             market: request.market.clone(),
+            plan: facts.plan.filter(|_| consent),
+            birth_year: facts.birth_year_bucket.filter(|_| consent),
             allow_explicit: facts.allow_explicit != Some(false),
             consent,
             current: request.current_item_id.as_deref().map(ItemKey::of),

@@ -20,6 +20,10 @@ pub struct Query {
     pub user: Option<UserKey>,
     /// Market of the request, else of the listener.
     pub market: Option<String>,
+    /// Plan of the listener; absent without consent.
+    pub plan: Option<String>,
+    /// First year of the five in which the listener was born; absent without consent.
+    pub birth_year: Option<i32>,
     /// False keeps explicit items out.
     pub allow_explicit: bool,
     /// False means: nothing personal. `state` and `history` are empty then, except for hides.
@@ -57,6 +61,8 @@ pub struct History {
     pub known_at: Vec<i64>,
     /// `[n]` session numbers.
     pub session: Vec<u32>,
+    /// `[n]` bytes of [`PlayContext`](segue_data::PlayContext).
+    pub context: Vec<u8>,
 }
 
 impl History {
@@ -70,6 +76,7 @@ impl History {
             h.occurred_at.push(play.occurred_at.0);
             h.known_at.push(play.known_at.0);
             h.session.push(play.session);
+            h.context.push(play.context.byte());
         }
         h
     }
@@ -83,8 +90,11 @@ impl History {
             occurred_at: &self.occurred_at,
             known_at: &self.known_at,
             session: &self.session,
+            context: &self.context,
             now: Some(query.now),
             market: query.market.as_deref(),
+            plan: query.plan.as_deref(),
+            birth_year: query.birth_year,
             current: query.current,
         }
     }

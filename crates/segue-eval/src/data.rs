@@ -46,6 +46,7 @@ impl<'a> Profiles<'a> {
             occurred_at: &[],
             known_at: &[],
             session: &[],
+            context: &[],
             n_items: self.n_items,
         }
     }
@@ -306,6 +307,7 @@ impl Dataset<'_> {
                 column("occurred_at", s.occurred_at.len())?;
                 column("known_at", s.known_at.len())?;
                 column("session", s.session.len())?;
+                column("context", s.context.len())?;
                 if s.is_dated()
                     && let Some(u) = (0..s.n_users()).find(|&u| !s.user(u).known_at.is_sorted())
                 {

@@ -345,7 +345,7 @@ impl<'a> Plan<'a> {
             seen.extend_from_slice(history.item);
             seen.sort_unstable();
             seen.dedup();
-            let query = Query { history, now: self.split.now, market: None, current: None };
+            let query = Query { history, now: self.split.now, ..Query::default() };
             let filter = ItemFilter {
                 exclude: if self.protocol.filter_seen { &seen } else { &[] },
                 allow: self.allow.as_deref(),

@@ -43,6 +43,7 @@ impl<'a> Train<'a> {
                     occurred_at: &[],
                     known_at: &[],
                     session: &[],
+                    context: &[],
                     n_items: p.n_items,
                 },
                 Some(ModelProfiles { offsets: p.offsets, item: p.item, n_plays: p.n_plays }),

@@ -32,10 +32,16 @@ pub struct KeyedQuery<'a> {
     pub known_at: &'a [i64],
     /// Session numbers, as long as `item` or empty.
     pub session: &'a [u32],
+    /// Bytes of [`PlayContext`](segue_data::PlayContext), as long as `item` or empty.
+    pub context: &'a [u8],
     /// Moment of the request.
     pub now: Option<TimestampMs>,
     /// Market of the request.
     pub market: Option<&'a str>,
+    /// Plan of the listener.
+    pub plan: Option<&'a str>,
+    /// First year of the five in which the listener was born.
+    pub birth_year: Option<i32>,
     /// The item that plays now.
     pub current: Option<ItemKey>,
 }
@@ -174,6 +180,7 @@ impl KeyedRecommender {
             known.occurred_at.extend(query.occurred_at.get(at));
             known.known_at.extend(query.known_at.get(at));
             known.session.extend(query.session.get(at));
+            known.context.extend(query.context.get(at));
         }
         known
     }
@@ -197,6 +204,7 @@ struct KnownPlays {
     occurred_at: Vec<i64>,
     known_at: Vec<i64>,
     session: Vec<u32>,
+    context: Vec<u8>,
 }
 
 impl KnownPlays {
@@ -208,9 +216,12 @@ impl KnownPlays {
                 occurred_at: &self.occurred_at,
                 known_at: &self.known_at,
                 session: &self.session,
+                context: &self.context,
             },
             now: query.now,
             market: query.market,
+            plan: query.plan,
+            birth_year: query.birth_year,
             current: query.current.and_then(|key| table.row(key)),
         }
     }

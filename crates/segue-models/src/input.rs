@@ -50,6 +50,10 @@ pub struct ItemFeatures<'a> {
 pub struct UserFeatures<'a> {
     /// ISO 3166 alpha-2; the empty name stands for an unknown market.
     pub market: &'a [String],
+    /// Name of the plan; the empty name stands for an unknown one.
+    pub plan: &'a [String],
+    /// First year of the five in which the listener was born; 0 if unknown.
+    pub birth_year: &'a [i32],
     /// UTC milliseconds from when on the features hold; `i64::MIN` for always.
     pub valid_from: &'a [i64],
 }
@@ -143,6 +147,7 @@ impl<'a> FitInput<'a> {
             ("sequences: occurred_at", s.occurred_at.len()),
             ("sequences: known_at", s.known_at.len()),
             ("sequences: session", s.session.len()),
+            ("sequences: context", s.context.len()),
         ] {
             if got != 0 {
                 equal(what, s.n_plays(), got)?;
@@ -175,9 +180,12 @@ impl<'a> FitInput<'a> {
             }
         }
         let u = &self.user_features;
-        for (what, got) in
-            [("markets of listeners", u.market.len()), ("moments of listeners' facts", u.valid_from.len())]
-        {
+        for (what, got) in [
+            ("markets of listeners", u.market.len()),
+            ("plans of listeners", u.plan.len()),
+            ("years of listeners' birth", u.birth_year.len()),
+            ("moments of listeners' facts", u.valid_from.len()),
+        ] {
             if got != 0 {
                 equal(what, s.n_users(), got)?;
             }

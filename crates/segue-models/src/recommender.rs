@@ -16,6 +16,10 @@ pub struct Query<'a> {
     pub now: Option<TimestampMs>,
     /// Market of the request.
     pub market: Option<&'a str>,
+    /// Plan of the listener.
+    pub plan: Option<&'a str>,
+    /// First year of the five in which the listener was born.
+    pub birth_year: Option<i32>,
     /// The item that plays now, for Now Playing. It is also the last thing models condition on.
     pub current: Option<u32>,
 }

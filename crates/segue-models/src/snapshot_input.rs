@@ -30,6 +30,8 @@ pub struct SnapshotInput {
     genre: Vec<u32>,
     content: Vec<f32>,
     user_market: Vec<String>,
+    user_plan: Vec<String>,
+    user_birth_year: Vec<i32>,
     user_valid_from: Vec<i64>,
     markets: Vec<String>,
     day: Vec<Day>,
@@ -52,7 +54,9 @@ impl SnapshotInput {
             album: numbered(snapshot.items(), |item| item.album_id.as_ref()),
             genre: numbered(snapshot.items(), |item| item.tags.first()),
             content: content(snapshot.items()),
-            user_market: user_markets(snapshot.users()),
+            user_market: of_users(snapshot.users(), |user| user.market.clone()),
+            user_plan: of_users(snapshot.users(), |user| user.plan.clone()),
+            user_birth_year: of_users(snapshot.users(), |user| user.birth_year_bucket),
             user_valid_from: snapshot
                 .users()
                 .iter()
@@ -114,7 +118,12 @@ impl SnapshotInput {
                 genre: &self.genre,
                 content: &self.content,
             },
-            user_features: UserFeatures { market: &self.user_market, valid_from: &self.user_valid_from },
+            user_features: UserFeatures {
+                market: &self.user_market,
+                plan: &self.user_plan,
+                birth_year: &self.user_birth_year,
+                valid_from: &self.user_valid_from,
+            },
             until,
             seed,
         }
@@ -127,12 +136,13 @@ impl SnapshotInput {
     }
 }
 
-/// The listeners' markets; empty if none is known.
-fn user_markets(users: &[User]) -> Vec<String> {
-    if users.iter().all(|user| user.market.is_none()) {
+/// One feature of each listener, the default where it is not known; empty if it is known of nobody.
+fn of_users<T: Clone + Default>(users: &[User], feature: impl Fn(&User) -> Option<T>) -> Vec<T> {
+    let all: Vec<Option<T>> = users.iter().map(feature).collect();
+    if all.iter().all(Option::is_none) {
         return Vec::new();
     }
-    users.iter().map(|user| user.market.clone().unwrap_or_default()).collect()
+    all.into_iter().map(Option::unwrap_or_default).collect()
 }
 
 /// The items' content vectors `[n_items, size]`, where `size` is what most of them have (of two as frequent the

@@ -231,8 +231,15 @@ impl Rows {
                         history = Sequence { item: &undated, ..Sequence::default() };
                     }
                     let mut vector = Vec::new();
-                    let market = users[user].market.as_deref();
-                    let query = Query { history, now, market, ..Query::default() };
+                    let user = &users[user];
+                    let query = Query {
+                        history,
+                        now,
+                        market: user.market.as_deref(),
+                        plan: user.plan.as_deref(),
+                        birth_year: user.birth_year_bucket,
+                        ..Query::default()
+                    };
                     vectors.user_vector(&query, &mut vector).then_some((n_plays, vector))
                 })
                 .collect();

@@ -11,6 +11,7 @@
 use rayon::prelude::*;
 use segue_types::Day;
 
+use crate::play_context::PlayContext;
 use crate::sequences::Sequences;
 use crate::snapshot::column::Column;
 use crate::snapshot::stats::StatBlocks;
@@ -129,7 +130,7 @@ fn top_within(
     let n_items = plays.n_items as usize;
     let is_counted = through.map_or_else(|| vec![true; n_items], |t| counted(t.day, earlier));
     let mut n_plays = vec![0_u64; n_items];
-    if !plays.session.is_empty() {
+    if !plays.context.is_empty() {
         plays.item.iter().for_each(|&item| n_plays[item as usize] += u64::from(is_counted[item as usize]));
     }
     let (mut offsets, mut item, mut count) = (vec![0_u64], Vec::new(), Vec::new());
@@ -204,7 +205,7 @@ fn list(
         // Earlier plays are known to be in time.
         let is_before = |at: usize, until: i64| at < n_before || known[at - n_before] < until;
         let mut from = 0;
-        for session in s.session.chunk_by(|a, b| a == b) {
+        for session in s.context.chunk_by(|_, &next| !PlayContext::from_byte(next).starts_session()) {
             for i in 0..session.len() {
                 let item = s.item[from + i] as usize;
                 if !items.contains(&item) || !is_counted[item] {
@@ -338,7 +339,10 @@ mod tests {
                 let session: Vec<u32> = plays.iter().map(|p| p.1).collect();
                 let known_at: Vec<i64> = (0..plays.len()).map(|n| Day((n / plays_per_day) as i32).start().0).collect();
                 let known_at = if is_dated { &known_at[..] } else { &[] };
-                owned.push(Sequence { item: &item, session: &session, known_at, ..Sequence::default() });
+                let mut context = vec![0; session.len()];
+                crate::play_context::mark_sessions(&mut context, &session);
+                let context = &context[..];
+                owned.push(Sequence { item: &item, session: &session, context, known_at, ..Sequence::default() });
             }
             // Through which day each item is counted.
             let day_of = |n: usize| Day((n / plays_per_day) as i32);

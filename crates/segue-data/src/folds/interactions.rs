@@ -173,8 +173,8 @@ impl Fold for Interactions {
     type State = InteractionsState;
 
     const NAME: &'static str = "interactions";
-    const VERSION: u16 = 1;
-    const MAX_BYTES: usize = 12 + 2 * MAX_ENTRIES * ENTRY_BYTES + MAX_STANDING * 17;
+    const VERSION: u16 = 2;
+    const MAX_BYTES: usize = 20 + 2 * MAX_ENTRIES * ENTRY_BYTES + MAX_STANDING * 17;
     const COLUMNS: &'static [&'static str] = &[
         "user_item.plays",
         "user_item.completions",
@@ -284,20 +284,17 @@ impl Fold for Interactions {
     }
 
     fn encode(state: &Self::State, out: &mut Vec<u8>) {
+        // Moments lie close to each other, so their distances are short.
+        let all = state.items.values().chain(state.artists.values());
+        let latest = all.map(|e| e.last_known_at).max().unwrap_or(0);
+        out.put_i64(latest);
         for map in [&state.items, &state.artists] {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_unstable_by_key(|(key, _)| **key);
             out.put_u32(entries.len() as u32);
             for (&key, e) in entries {
                 out.put_u64(key);
-                for n in [e.n_plays, e.n_streams, e.n_completions, e.n_skips, e.n_unplayed_impressions] {
-                    out.put_varint(u64::from(n));
-                }
-                // Moments lie close to the latest one, so their distances are short.
-                out.put_i64(e.last_known_at);
-                out.put_varint(zigzag(e.last_known_at.wrapping_sub(e.last_played_at)));
-                out.put_varint(zigzag(e.last_known_at.wrapping_sub(e.affinity.at)));
-                out.put_f64(e.affinity.value);
+                put_entry(e, latest, out);
             }
         }
         out.put_u32(state.standing.len() as u32);
@@ -310,6 +307,8 @@ impl Fold for Interactions {
 
     fn decode(bytes: &[u8]) -> Option<Self::State> {
         let mut t = Take(bytes);
+        let latest = t.i64()?;
+        let mut newest = None;
         let mut map = || {
             let n = t.count(MIN_ENTRY_BYTES, MAX_ENTRIES)?;
             let mut map = KeyMap::with_capacity_and_hasher(n, BuildHasherDefault::default());
@@ -320,27 +319,16 @@ impl Fold for Interactions {
                     return None;
                 }
                 previous = Some(key);
-                let counts = [t.varint32()?, t.varint32()?, t.varint32()?, t.varint32()?, t.varint32()?];
-                let [n_plays, n_streams, n_completions, n_skips, n_unplayed_impressions] = counts;
-                let last_known_at = t.i64()?;
-                let last_played_at = last_known_at.wrapping_sub(unzigzag(t.varint()?));
-                let at = last_known_at.wrapping_sub(unzigzag(t.varint()?));
-                let affinity = Decayed { value: t.f64()?, at };
-                let entry = Interaction {
-                    n_plays,
-                    n_streams,
-                    n_completions,
-                    n_skips,
-                    n_unplayed_impressions,
-                    last_played_at,
-                    last_known_at,
-                    affinity,
-                };
+                let entry = take_entry(&mut t, latest)?;
+                newest = newest.max(Some(entry.last_known_at));
                 map.insert(key, entry);
             }
             Some(map)
         };
         let (items, artists) = (map()?, map()?);
+        if newest.unwrap_or(0) != latest {
+            return None;
+        }
         let n = t.count(17, MAX_STANDING)?;
         let mut standing = BTreeMap::new();
         for _ in 0..n {
@@ -356,7 +344,68 @@ impl Fold for Interactions {
     }
 }
 
+/// Affinities of a single play, which most entries have: they are written as their number, from 1.
+const SINGLE: [f64; 3] = [1.0, 1.5, 0.5];
+
+/// The number of such an affinity, 0 for any other.
+fn single_of(value: f64) -> u8 {
+    SINGLE.iter().position(|v| v.to_bits() == value.to_bits()).map_or(0, |i| i as u8 + 1)
+}
+
+/// Appends an entry. Most counts are below 3: two bits each, and what is left of larger ones after them.
+fn put_entry(e: &Interaction, latest: i64, out: &mut Vec<u8>) {
+    let counts = [e.n_plays, e.n_streams, e.n_completions, e.n_skips];
+    let small = |n: u32| n.min(3) as u8;
+    out.put_u8(counts.iter().rev().fold(0, |bits, &n| bits << 2 | small(n)));
+    let is_plain = e.affinity.at == e.last_known_at;
+    let single = single_of(e.affinity.value);
+    out.put_u8(small(e.n_unplayed_impressions) | single << 2 | u8::from(is_plain) << 4);
+    for n in counts.into_iter().chain([e.n_unplayed_impressions]).filter(|&n| n >= 3) {
+        out.put_varint(u64::from(n - 3));
+    }
+    out.put_varint(latest.wrapping_sub(e.last_known_at) as u64);
+    out.put_varint(zigzag(e.last_known_at.wrapping_sub(e.last_played_at)));
+    if !is_plain {
+        out.put_varint(zigzag(e.last_known_at.wrapping_sub(e.affinity.at)));
+    }
+    if single == 0 {
+        out.put_f64(e.affinity.value);
+    }
+}
+
+/// The entry that [`put_entry`] wrote.
+fn take_entry(t: &mut Take<'_>, latest: i64) -> Option<Interaction> {
+    let (small, more) = (t.u8()?, t.u8()?);
+    let mut count = |bits: u8| match bits & 3 {
+        3 => t.varint32()?.checked_add(3),
+        n => Some(u32::from(n)),
+    };
+    let (n_plays, n_streams) = (count(small)?, count(small >> 2)?);
+    let (n_completions, n_skips) = (count(small >> 4)?, count(small >> 6)?);
+    let n_unplayed_impressions = count(more)?;
+    let last_known_at = latest.wrapping_sub(t.varint()? as i64);
+    let last_played_at = last_known_at.wrapping_sub(unzigzag(t.varint()?));
+    let is_plain = more & 16 != 0;
+    let at = if is_plain { last_known_at } else { last_known_at.wrapping_sub(unzigzag(t.varint()?)) };
+    let single = more >> 2 & 3;
+    let value = if single == 0 { t.f64()? } else { SINGLE[usize::from(single) - 1] };
+    let affinity = Decayed { value, at };
+    let e = Interaction {
+        n_plays,
+        n_streams,
+        n_completions,
+        n_skips,
+        n_unplayed_impressions,
+        last_played_at,
+        last_known_at,
+        affinity,
+    };
+    // One entry has one encoding.
+    let is_short = is_plain == (at == last_known_at) && single == single_of(value);
+    (is_short && last_known_at <= latest && more >> 5 == 0).then_some(e)
+}
+
 /// Most bytes of one encoded [`Interaction`] with its key.
-const ENTRY_BYTES: usize = 8 + 5 * 5 + 8 + 2 * 10 + 8;
+const ENTRY_BYTES: usize = 8 + 2 + 5 * 5 + 3 * 10 + 8;
 /// Fewest bytes of the same.
-const MIN_ENTRY_BYTES: usize = 8 + 5 + 8 + 2 + 8;
+const MIN_ENTRY_BYTES: usize = 8 + 2 + 2;

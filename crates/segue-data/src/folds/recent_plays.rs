@@ -7,6 +7,7 @@ use segue_types::{Action, ItemKey, TimestampMs};
 use crate::codec::{Put, Take, unzigzag, zigzag};
 use crate::enrich::{Enriched, What};
 use crate::fold::{Fold, ItemContext};
+use crate::play_context::PlayContext;
 
 /// Plays kept per listener.
 pub const MAX_PLAYS: usize = 256;
@@ -30,6 +31,8 @@ pub struct RecentPlay {
     pub session: u32,
     /// What became of it.
     pub action: Action,
+    /// Where it was started and how much of it was heard.
+    pub context: PlayContext,
 }
 
 /// The last [`MAX_PLAYS`] plays with action and time.
@@ -41,8 +44,8 @@ impl Fold for RecentPlays {
     type State = VecDeque<RecentPlay>;
 
     const NAME: &'static str = "recent_plays";
-    const VERSION: u16 = 1;
-    const MAX_BYTES: usize = 4 + MAX_PLAYS * PLAY_BYTES;
+    const VERSION: u16 = 2;
+    const MAX_BYTES: usize = 4 + 5 + 2 + MAX_PLAYS * PLAY_BYTES;
     const COLUMNS: &'static [&'static str] = &[
         "recent.plays_since_item",
         "recent.same_artist_share",
@@ -63,6 +66,7 @@ impl Fold for RecentPlays {
             known_at: event.known_at,
             session: event.session,
             action,
+            context: event.what.context(),
         });
     }
 
@@ -88,18 +92,27 @@ impl Fold for RecentPlays {
         }
     }
 
+    /// Keys of items, artists and tags come back within a listener's plays: each is written once, ascending, and
+    /// plays name their places. A session is the last play's or the one after it.
     fn encode(state: &Self::State, out: &mut Vec<u8>) {
         out.put_u32(state.len() as u32);
-        let mut before = 0;
+        let Some(first) = state.front() else { return };
+        out.put_varint(u64::from(first.session));
+        let mut keys: Vec<u64> = state.iter().flat_map(|p| [p.item.0, p.artist, p.tag]).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        out.put_varint(keys.len() as u64);
+        keys.iter().for_each(|&key| out.put_u64(key));
+        let (mut before, mut session) = (0, first.session);
         for p in state {
-            out.put_u64(p.item.0);
-            out.put_u64(p.artist);
-            out.put_u64(p.tag);
+            for key in [p.item.0, p.artist, p.tag] {
+                out.put_varint(keys.partition_point(|&k| k < key) as u64);
+            }
             out.put_varint(zigzag(p.known_at.0.wrapping_sub(before)));
             out.put_varint(zigzag(p.known_at.0.wrapping_sub(p.occurred_at.0)));
-            out.put_varint(u64::from(p.session));
             out.put_u8(p.action.code());
-            before = p.known_at.0;
+            out.put_u8(p.context.with_start(p.session != session).byte());
+            (before, session) = (p.known_at.0, p.session);
         }
     }
 
@@ -107,22 +120,39 @@ impl Fold for RecentPlays {
         let mut t = Take(bytes);
         let n = t.count(MIN_PLAY_BYTES, MAX_PLAYS)?;
         let mut state = VecDeque::with_capacity(n);
+        if n == 0 {
+            return t.end().map(|()| state);
+        }
+        let mut session = t.varint32()?;
+        let n_keys = usize::try_from(t.varint()?).ok().filter(|&n_keys| n_keys <= 3 * n)?;
+        let keys: Vec<u64> = (0..n_keys).map(|_| t.u64()).collect::<Option<_>>()?;
+        let mut is_used = vec![false; n_keys];
         let mut before = 0_i64;
         for _ in 0..n {
-            let (item, artist, tag) = (ItemKey(t.u64()?), t.u64()?, t.u64()?);
+            let mut key = || {
+                let place = usize::try_from(t.varint()?).ok()?;
+                *is_used.get_mut(place)? = true;
+                keys.get(place).copied()
+            };
+            let (item, artist, tag) = (ItemKey(key()?), key()?, key()?);
             let known_at = before.wrapping_add(unzigzag(t.varint()?));
             let occurred_at = TimestampMs(known_at.wrapping_sub(unzigzag(t.varint()?)));
-            let (session, action) = (t.varint32()?, Action::from_code(t.u8()?)?);
+            let (action, context) = (Action::from_code(t.u8()?)?, PlayContext::from_byte(t.u8()?));
+            if context.starts_session() && state.is_empty() {
+                return None;
+            }
+            session = session.wrapping_add(u32::from(context.starts_session()));
             before = known_at;
-            let known_at = TimestampMs(known_at);
-            state.push_back(RecentPlay { item, artist, tag, occurred_at, known_at, session, action });
+            let (known_at, context) = (TimestampMs(known_at), context.with_start(false));
+            state.push_back(RecentPlay { item, artist, tag, occurred_at, known_at, session, action, context });
         }
         t.end()?;
-        Some(state)
+        // One state has one encoding.
+        (keys.is_sorted_by(|a, b| a < b) && is_used.iter().all(|&used| used)).then_some(state)
     }
 }
 
-/// Most bytes of one encoded [`RecentPlay`].
-const PLAY_BYTES: usize = 3 * 8 + 10 + 10 + 5 + 1;
+/// Most bytes of one encoded [`RecentPlay`], its keys included.
+const PLAY_BYTES: usize = 3 * (2 + 8) + 10 + 10 + 2;
 /// Fewest bytes of the same.
-const MIN_PLAY_BYTES: usize = 3 * 8 + 3 + 1;
+const MIN_PLAY_BYTES: usize = 3 + 2 + 2;

@@ -65,7 +65,8 @@ impl BucketPlan<'_> {
 pub(crate) struct PackedPlays {
     pub(crate) item: Vec<u32>,
     pub(crate) action: Vec<u8>,
-    pub(crate) session: Vec<u32>,
+    /// Bytes of [`PlayContext`](crate::PlayContext), starts of sessions marked.
+    pub(crate) context: Vec<u8>,
     /// Plays that this run folded: all of them, unless it continues a snapshot.
     pub(crate) new: NewPlays,
 }
@@ -116,7 +117,7 @@ impl PackedPlays {
     fn clear(&mut self) {
         self.item.clear();
         self.action.clear();
-        self.session.clear();
+        self.context.clear();
         self.new.item.clear();
         self.new.action.clear();
         self.new.known_at.clear();

@@ -121,6 +121,7 @@ pub(super) fn listener(
         let facts = resolved.facts(record.item, at);
         let key = ItemKey(resolved.target_keys[record.item as usize]);
         let Some(raw) = record.raw(user_key, key) else { continue };
+        let session = state.enricher.session();
         let Ok(event) = Enricher.enrich_new(&mut state.enricher, &raw, &facts) else { continue };
         state.folds.update(&event);
         running.is_known = true;
@@ -138,7 +139,8 @@ pub(super) fn listener(
                 };
                 out.plays.item.push(record.item);
                 out.plays.action.push(action.code());
-                out.plays.session.push(event.session);
+                let context = event.what.context().with_start(session != Some(event.session));
+                out.plays.context.push(context.byte());
                 let new = &mut out.plays.new;
                 if plan.base.is_some() {
                     new.item.push(record.item);
@@ -216,7 +218,7 @@ fn plays_before(
     let plays = plays.head(n_plays);
     out.plays.item.extend(plays.item.iter().map(|&row| plan.base_items[row as usize]));
     out.plays.action.extend_from_slice(plays.action);
-    out.plays.session.extend_from_slice(plays.session);
+    out.plays.context.extend_from_slice(plays.context);
 }
 
 /// Moments of a listener's plays on their way into blocks of days: plays ascend by the moment they

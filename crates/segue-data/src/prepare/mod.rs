@@ -67,6 +67,9 @@ pub struct PrepareConfig {
     pub full: bool,
     /// Most rows of ranker training data; above it whole requests are sampled by their hash.
     pub max_example_rows: u64,
+    /// Training rows come from impressions once the log has this many, from plays before: the first
+    /// few pages that a server shows teach less than the plays that were imported.
+    pub min_impressions: u64,
     /// Names of the sources whose scores become columns of the training rows; empty takes those
     /// that the log's candidates name.
     pub sources: Vec<String>,
@@ -81,6 +84,7 @@ impl Default for PrepareConfig {
             n_threads: 0,
             full: false,
             max_example_rows: 2_000_000,
+            min_impressions: 1_000,
             sources: Vec::new(),
             publish: true,
         }
@@ -243,8 +247,10 @@ impl<'a> Run<'a> {
         let all = Day(i32::MAX);
         let (examples_from, n_requests) = match (n_of(Table::Impressions, all), n_of(Table::Plays, all)) {
             (0, 0) => (ExamplesFrom::Nothing, 0),
-            (0, n) => (ExamplesFrom::Plays, n),
-            (n, _) => (ExamplesFrom::Impressions, n),
+            (n, plays) if n > 0 && (n >= config.min_impressions || plays == 0) => {
+                (ExamplesFrom::Impressions, n)
+            }
+            (_, n) => (ExamplesFrom::Plays, n),
         };
         let slates_of_base = base.and_then(|b| b.meta.slates_from);
         let slates_from = slates_of_base.or_else(|| first_day(&scanned.rows, Table::Slates, base_day));

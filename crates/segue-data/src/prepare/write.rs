@@ -57,7 +57,7 @@ pub(crate) struct PlayFiles {
     dir: PathBuf,
     item: ColumnWriter<u32>,
     action: ColumnWriter<u8>,
-    session: ColumnWriter<u32>,
+    context: ColumnWriter<u8>,
     times: BTreeMap<i32, ByKeyWriter>,
     /// `[n_users + 1]`, filled up to the last user seen.
     offsets: Vec<u64>,
@@ -81,7 +81,7 @@ pub(crate) struct PlayTables {
     pub(crate) offsets: Vec<u64>,
     pub(crate) item: Column<u32>,
     pub(crate) action: Column<u8>,
-    pub(crate) session: Column<u32>,
+    pub(crate) context: Column<u8>,
     pub(crate) listened_ms: Column<u32>,
     known_at: Column<i64>,
     new_offsets: Vec<u64>,
@@ -91,7 +91,7 @@ pub(crate) struct PlayTables {
 }
 
 impl PlayTables {
-    /// All plays, without moments.
+    /// All plays, without moments and numbers of sessions.
     pub(crate) fn all(&self) -> Sequences<'_> {
         Sequences {
             offsets: &self.offsets,
@@ -99,7 +99,8 @@ impl PlayTables {
             action: &self.action,
             occurred_at: &[],
             known_at: &[],
-            session: &self.session,
+            session: &[],
+            context: &self.context,
             n_items: self.n_items,
         }
     }
@@ -111,7 +112,7 @@ impl PlayTables {
             None => (&self.item, &self.action),
         };
         let (offsets, known_at) = (&self.new_offsets[..], &self.known_at[..]);
-        Sequences { offsets, item, action, known_at, session: &[], ..self.all() }
+        Sequences { offsets, item, action, known_at, context: &[], ..self.all() }
     }
 }
 
@@ -130,7 +131,7 @@ impl PlayFiles {
             dir: dir.to_path_buf(),
             item: ColumnWriter::create(&dir.join("plays/item.u32"))?,
             action: ColumnWriter::create(&dir.join("plays/action.u8"))?,
-            session: ColumnWriter::create(&dir.join("plays/session.u32"))?,
+            context: ColumnWriter::create(&dir.join("plays/context.u8"))?,
             times: BTreeMap::new(),
             offsets: vec![0],
             new: NewFiles {
@@ -147,7 +148,7 @@ impl PlayFiles {
         let plays = &bucket.plays;
         self.item.write(&plays.item)?;
         self.action.write(&plays.action)?;
-        self.session.write(&plays.session)?;
+        self.context.write(&plays.context)?;
         push_parts(&mut self.times, &bucket.times, |block| self.dir.join(blocks::name(times::TABLE, block)))?;
         if let Some((item, action)) = &mut self.new.item_and_action {
             item.write(&plays.new.item)?;
@@ -179,7 +180,7 @@ impl PlayFiles {
         for (name, entry) in [
             ("plays/item.u32", self.item.finish()?),
             ("plays/action.u8", self.action.finish()?),
-            ("plays/session.u32", self.session.finish()?),
+            ("plays/context.u8", self.context.finish()?),
         ] {
             files.insert(name.to_owned(), entry);
         }
@@ -194,7 +195,7 @@ impl PlayFiles {
             offsets: self.offsets,
             item: map(dir, "plays/item.u32")?,
             action: map(dir, "plays/action.u8")?,
-            session: map(dir, "plays/session.u32")?,
+            context: map(dir, "plays/context.u8")?,
             listened_ms: self.new.listened_ms.map()?,
             known_at: self.new.known_at.map()?,
             new_offsets: self.new.offsets,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use segue_types::{Action, Day, Item, ItemKey, TimestampMs, User, UserKey};
 
@@ -29,6 +30,7 @@ use times::{PlayTimes, Times};
 use crate::aggregates::item_stats::ItemStats;
 use crate::error::DataError;
 use crate::examples::{Examples, ExamplesFrom};
+use crate::play_context;
 use crate::sequences::{OwnedSequences, Sequences};
 use crate::user_state::UserState;
 
@@ -77,7 +79,7 @@ pub struct Manifest {
 }
 
 /// Version of the layout this code writes and reads.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// One undated count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +153,9 @@ pub(crate) struct PlayColumns {
     pub(crate) offsets: Column<u64>,
     pub(crate) item: Column<u32>,
     pub(crate) action: Column<u8>,
-    pub(crate) session: Column<u32>,
+    pub(crate) context: Column<u8>,
+    /// Gathered from `context` when somebody asks for it.
+    pub(crate) session: OnceLock<Vec<u32>>,
     pub(crate) times: Times,
 }
 
@@ -327,7 +331,7 @@ impl Snapshot {
 
     /// Every listener's plays in known-at order.
     ///
-    /// The first call gathers the moments of all plays in memory, 16 bytes each; everything else is
+    /// The first call gathers moments and numbers of sessions of all plays in memory, 20 bytes each; everything else is
     /// read from the files. For one listener there is [`last_played_at`](Self::last_played_at).
     #[must_use]
     pub fn sequences(&self) -> Sequences<'_> {
@@ -335,11 +339,12 @@ impl Snapshot {
         Sequences {
             occurred_at: self.plays.times.occurred_at(users, offsets),
             known_at: self.plays.times.known_at(users, offsets),
+            session: self.plays.session.get_or_init(|| play_context::sessions(&self.plays.context, offsets)),
             ..self.undated_sequences()
         }
     }
 
-    /// [`sequences`](Self::sequences) without their moments.
+    /// [`sequences`](Self::sequences) without moments and numbers of sessions.
     pub(crate) fn undated_sequences(&self) -> Sequences<'_> {
         Sequences {
             offsets: if self.plays.offsets.is_empty() { &[0] } else { &self.plays.offsets },
@@ -347,7 +352,8 @@ impl Snapshot {
             action: &self.plays.action,
             occurred_at: &[],
             known_at: &[],
-            session: &self.plays.session,
+            session: &[],
+            context: &self.plays.context,
             n_items: self.n_items(),
         }
     }

@@ -11,6 +11,7 @@ use super::{ExampleStore, Manifest, PlayColumns, ProfileRow, Snapshot, SnapshotP
 use crate::aggregates::co_listens::{self, Known, Through};
 use crate::error::DataError;
 use crate::examples::ExamplesFrom;
+use crate::play_context;
 use crate::sequences::OwnedSequences;
 
 /// The given order → row in key order; refuses two ids with one key and one id twice.
@@ -63,6 +64,13 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
             seq.push(sequences.view().user(u));
         } else {
             seq.offsets.push(seq.item.len() as u64);
+        }
+    }
+    if !seq.session.is_empty() {
+        seq.context.resize(seq.item.len(), 0);
+        for user in seq.offsets.windows(2) {
+            let plays = user[0] as usize..user[1] as usize;
+            play_context::mark_sessions(&mut seq.context[plays.clone()], &seq.session[plays]);
         }
     }
     for item in &mut seq.item {
@@ -127,7 +135,8 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
             offsets: Column::Owned(seq.offsets),
             item: Column::Owned(seq.item),
             action: Column::Owned(seq.action),
-            session: Column::Owned(seq.session),
+            context: Column::Owned(seq.context),
+            session: seq.session.into(),
             times: Times::owned(seq.known_at, seq.occurred_at),
         },
         items,
@@ -153,6 +162,7 @@ mod tests {
             occurred_at: &[0, 1, DAY_MS],
             known_at: &[0, 1, DAY_MS],
             session: &[0, 0, 1],
+            context: &[],
         });
         sequences.push(crate::Sequence::default());
         let parts = SnapshotParts { items, users, sequences, ..SnapshotParts::default() };

@@ -1,6 +1,7 @@
 //! Opening a snapshot: every file is checked before anything relies on it.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 use segue_types::{Item, ItemKey, Profile, User, UserKey};
@@ -114,7 +115,8 @@ pub(super) fn read(dir: &Path, manifest: Manifest) -> Result<Snapshot, DataError
         offsets,
         item: r.item_rows("plays/item.u32", n, n_items)?,
         action: r.sized("plays/action.u8", n)?,
-        session: r.sized("plays/session.u32", n)?,
+        context: r.sized("plays/context.u8", n)?,
+        session: OnceLock::new(),
         times,
     };
     let stats = StatBlocks::open(dir, manifest.files.keys())?;

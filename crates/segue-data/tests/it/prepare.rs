@@ -98,6 +98,11 @@ struct Served {
     features: Vec<f32>,
 }
 
+/// Default settings for small logs.
+fn small() -> PrepareConfig {
+    PrepareConfig { min_impressions: 1, ..PrepareConfig::default() }
+}
+
 /// Plays the steps against online states: what the server would hold, serve and log.
 struct Server {
     states: BTreeMap<String, UserState>,
@@ -240,7 +245,7 @@ proptest! {
         if server.events.is_empty() {
             return Ok(());
         }
-        let snapshot = run(home.path(), &PrepareConfig { n_threads: 2, ..PrepareConfig::default() });
+        let snapshot = run(home.path(), &PrepareConfig { n_threads: 2, ..small() });
         for (user, state) in &server.states {
             let row = snapshot.user_row(UserKey::of(user));
             let offline = row.and_then(|row| snapshot.user_state(row));
@@ -362,7 +367,7 @@ proptest! {
         let mut n_continued = 0;
         for n_threads in [1, 2].into_iter().cycle() {
             write_days(home.path(), &server, slates_from, late, from, to);
-            let config = PrepareConfig { n_threads, ..PrepareConfig::default() };
+            let config = PrepareConfig { n_threads, ..small() };
             let report = prepare(home.path(), &config, NOW, &NoProgress).unwrap();
             n_continued += u32::from(report.incremental);
             if to > last {
@@ -376,7 +381,7 @@ proptest! {
         let dir = home.path().join("snapshots").join(snapshot.id());
         drop(snapshot);
         std::fs::remove_dir_all(dir).unwrap();
-        let full = PrepareConfig { full: true, ..PrepareConfig::default() };
+        let full = PrepareConfig { full: true, ..small() };
         let report = prepare(home.path(), &full, NOW, &NoProgress).unwrap();
         prop_assert!(!report.incremental);
         let rebuilt = content(home.path(), &Snapshot::open_current(home.path()).unwrap());
@@ -399,11 +404,11 @@ fn rows_of_impressions_from_before_the_first_slate_stay_when_serving_begins() {
     // Impressions are imported through day 6; from day 7 on slates are kept, as a server does.
     let serving = Day(first.0 + 7);
     write_days(home.path(), &server, Some(serving), None, Day(i32::MIN), Day(first.0 + 6));
-    let imported = prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap();
+    let imported = prepare(home.path(), &small(), NOW, &NoProgress).unwrap();
     assert!(imported.rows["examples"] > 40, "{:?}", imported.rows);
     for day in 7..10 {
         write_days(home.path(), &server, Some(serving), None, Day(first.0 + day - 1), Day(first.0 + day));
-        let report = prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap();
+        let report = prepare(home.path(), &small(), NOW, &NoProgress).unwrap();
         assert!(report.incremental);
         assert!(report.rows["examples"] > imported.rows["examples"], "day {day}: {:?}", report.rows);
     }
@@ -412,7 +417,7 @@ fn rows_of_impressions_from_before_the_first_slate_stay_when_serving_begins() {
     // Each card has one row: at its impression's moment before serving began, at its slate's since.
     let n_cards = server.served.iter().filter(|s| s.at.day() < Day(first.0 + 10)).count();
     assert_eq!(examples.len(), n_cards);
-    let full = PrepareConfig { full: true, ..PrepareConfig::default() };
+    let full = PrepareConfig { full: true, ..small() };
     let report = prepare(home.path(), &full, NOW, &NoProgress).unwrap();
     assert_eq!(report.snapshot_id, continued.id());
 }
@@ -428,7 +433,7 @@ fn a_snapshot_is_continued_until_something_old_changes() {
     let first = TimestampMs(START).day();
     let again = |from: i32, to: i32| {
         write_days(home.path(), &server, None, None, Day(from), Day(to));
-        prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap()
+        prepare(home.path(), &small(), NOW, &NoProgress).unwrap()
     };
     assert!(!again(i32::MIN, first.0 + 4).incremental);
     let second = again(first.0 + 4, first.0 + 5);
@@ -461,13 +466,13 @@ fn a_listener_who_moves_takes_old_plays_along_and_a_first_length_is_seen_everywh
     let first = TimestampMs(START).day();
     let again = |from: i32, to: i32| {
         write_days(home.path(), &server, None, None, Day(from), Day(to));
-        prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap().incremental
+        prepare(home.path(), &small(), NOW, &NoProgress).unwrap().incremental
     };
     let rebuilt = || {
         let snapshot = Snapshot::open_current(home.path()).unwrap();
         let continued = content(home.path(), &snapshot);
         std::fs::remove_dir_all(home.path().join("snapshots").join(snapshot.id())).unwrap();
-        let full = PrepareConfig { full: true, ..PrepareConfig::default() };
+        let full = PrepareConfig { full: true, ..small() };
         let snapshot = run(home.path(), &full);
         assert!(continued == content(home.path(), &snapshot));
         snapshot
@@ -546,7 +551,7 @@ fn one_and_two_threads_write_the_same_bytes() {
     for n_threads in [1, 2, 3] {
         let home = tempfile::tempdir().unwrap();
         write_log(home.path(), &some_events(), &catalogue(), &users(), 2);
-        let snapshot = run(home.path(), &PrepareConfig { n_threads, ..PrepareConfig::default() });
+        let snapshot = run(home.path(), &PrepareConfig { n_threads, ..small() });
         all.push(content(home.path(), &snapshot));
     }
     assert!(all[0].len() > 20);
@@ -559,7 +564,7 @@ fn a_snapshot_until_a_moment_holds_nothing_known_later() {
     let events = some_events();
     write_log(home.path(), &events, &[], &users(), 1);
     let until = TimestampMs(START + 2 * DAY_MS);
-    let config = PrepareConfig { until: Some(until), ..PrepareConfig::default() };
+    let config = PrepareConfig { until: Some(until), ..small() };
     let snapshot = run(home.path(), &config);
     let n_before = events.iter().filter(|e| e.known_at() < until).count();
     assert!(n_before > 0 && n_before < events.len());
@@ -584,7 +589,7 @@ fn a_snapshot_until_a_moment_holds_nothing_known_later() {
 fn a_damaged_snapshot_is_refused_with_what_was_expected() {
     let home = tempfile::tempdir().unwrap();
     write_log(home.path(), &some_events(), &catalogue(), &users(), 1);
-    let snapshot = run(home.path(), &PrepareConfig::default());
+    let snapshot = run(home.path(), &small());
     let dir = home.path().join("snapshots").join(snapshot.id());
     let names: Vec<String> = snapshot.manifest().files.keys().cloned().collect();
     drop(snapshot);
@@ -622,7 +627,7 @@ fn a_damaged_snapshot_is_built_anew() {
     }
     let home = tempfile::tempdir().unwrap();
     let first = TimestampMs(START).day();
-    let again = || prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap();
+    let again = || prepare(home.path(), &small(), NOW, &NoProgress).unwrap();
     write_days(home.path(), &server, None, None, Day(i32::MIN), Day(first.0 + 11));
     again();
     let damage = |table: &str| {
@@ -657,7 +662,7 @@ fn a_damaged_snapshot_is_built_anew() {
 fn a_snapshot_of_another_format_is_refused_and_built_anew() {
     let home = tempfile::tempdir().unwrap();
     write_log(home.path(), &some_events(), &catalogue(), &users(), 1);
-    let snapshot = run(home.path(), &PrepareConfig::default());
+    let snapshot = run(home.path(), &small());
     let format = snapshot.manifest().format;
     let snapshots = home.path().join("snapshots");
     std::fs::rename(snapshots.join(snapshot.id()), snapshots.join("old")).unwrap();
@@ -669,14 +674,14 @@ fn a_snapshot_of_another_format_is_refused_and_built_anew() {
     std::fs::write(&path, older).unwrap();
     let message = Snapshot::open_current(home.path()).unwrap_err().to_string();
     assert!(message.contains(&format!("format {format}")) && message.contains("got 2"), "{message}");
-    assert!(!prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap().incremental);
+    assert!(!prepare(home.path(), &small(), NOW, &NoProgress).unwrap().incremental);
     assert!(Snapshot::open_current(home.path()).is_ok());
 }
 
 #[test]
 fn an_empty_home_says_what_to_do_first() {
     let home = tempfile::tempdir().unwrap();
-    let message = prepare(home.path(), &PrepareConfig::default(), NOW, &NoProgress).unwrap_err().to_string();
+    let message = prepare(home.path(), &small(), NOW, &NoProgress).unwrap_err().to_string();
     assert!(message.contains("segue import"), "{message}");
     let message = Snapshot::open_current(home.path()).unwrap_err().to_string();
     assert!(message.contains("segue prepare"), "{message}");

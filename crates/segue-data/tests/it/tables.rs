@@ -17,7 +17,7 @@ use segue_data::folds::FoldStates;
 use segue_data::{Catalogue, ItemCatalogue, ItemContext, UserState};
 use segue_types::{
     DAY_MS, EndReason, Event, Feedback, FeedbackKind, HOUR_MS, Impression, Item, ItemKey, MINUTE_MS, Play,
-    TimestampMs,
+    Surface, TimestampMs,
 };
 
 const START: i64 = 1_699_920_000_000;
@@ -197,6 +197,52 @@ fn golden_state() -> UserState {
     state
 }
 
+/// A state of many plays over several sessions, with items that come back and others that are only shown.
+fn long_state() -> UserState {
+    let mut items = ItemCatalogue::default();
+    for n in 0..7 {
+        let artist_ids = vec![format!("artist{}", n % 3)];
+        let tags = if n == 5 { vec![] } else { vec![format!("tag{}", n % 2)] };
+        items.insert(&Item { artist_ids, tags, duration_ms: Some(180_000), ..Item::new(&format!("i{n}")) });
+    }
+    let mut state = UserState::default();
+    for n in 0..40_i64 {
+        let at = TimestampMs(START + n * 11 * 60_000 + n / 9 * DAY_MS);
+        let item = format!("i{}", n * n % 7);
+        let event = if n % 6 == 5 {
+            Event::Impression(Impression {
+                event_id: format!("e{n}"),
+                user_id: "u".into(),
+                item_id: format!("i{}", n % 7),
+                slate_id: "s".into(),
+                shelf_id: None,
+                position: 0,
+                shown_at: at,
+                received_at: None,
+                visible_ms: None,
+            })
+        } else {
+            let heard = [180_000, 20_000, 90_000][n as usize % 3];
+            let surface = [None, Some(Surface::Home), Some(Surface::Radio)][n as usize % 3];
+            Event::Play(Play {
+                listened_ms: Some(heard),
+                surface,
+                ..Play::new(&format!("e{n}"), "u", &item, at)
+            })
+        };
+        state.update(&event, &items).unwrap();
+    }
+    state
+}
+
+#[test]
+fn a_long_state_reads_back() {
+    let state = long_state();
+    let mut bytes = Vec::new();
+    state.encode(&mut bytes);
+    assert_eq!(UserState::decode(&bytes), Some(state));
+}
+
 fn hex(bytes: &[u8]) -> String {
     let lines = bytes.chunks(32).map(|line| line.iter().map(|b| format!("{b:02x}")).collect::<String>());
     lines.collect::<Vec<_>>().join("\n") + "\n"
@@ -229,10 +275,10 @@ fn every_released_state_still_reads_and_writes_the_same_bytes() {
 proptest! {
     /// Any bytes, and any damage to good bytes, are refused or read; nothing panics.
     #[test]
-    fn hostile_states_do_not_panic(noise in prop::collection::vec(any::<u8>(), 0..300), at in any::<usize>(), bit in 0..8_u8, cut in any::<usize>()) {
+    fn hostile_states_do_not_panic(noise in prop::collection::vec(any::<u8>(), 0..300), at in any::<usize>(), bit in 0..8_u8, cut in any::<usize>(), is_long in any::<bool>()) {
         let _ = UserState::decode(&noise);
         let mut bytes = Vec::new();
-        golden_state().encode(&mut bytes);
+        if is_long { long_state() } else { golden_state() }.encode(&mut bytes);
         prop_assert!(bytes.len() <= UserState::MAX_BYTES);
         let _ = UserState::decode(&bytes[..cut % bytes.len()]);
         let i = at % bytes.len();

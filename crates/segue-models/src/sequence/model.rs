@@ -9,7 +9,7 @@ use segue_nn::{Embedding, Param, Pass, simd};
 
 use crate::item_scan::{CHUNK, best, score_f32};
 use crate::sequence::network::{Events, Network};
-use crate::sequence::user_features::market_code;
+use crate::sequence::user_features::code_of_query;
 use crate::sequence::windows::Batch;
 use crate::top_k::TopK;
 use crate::{ItemFilter, ModelError, Query, Scored, Tensors, Vectors};
@@ -113,6 +113,7 @@ impl SequenceModel {
         at.reverse();
         item.reverse();
         let action: Vec<u8> = at.iter().map(|&at| history.action.get(at).copied().unwrap_or(0)).collect();
+        let context: Vec<u8> = at.iter().map(|&at| history.context.get(at).copied().unwrap_or(0)).collect();
         let mut moments = Vec::new();
         if let Some(&last) = history.occurred_at.last() {
             // Without a moment of the request it is that of the newest event; what plays now began then too.
@@ -121,9 +122,9 @@ impl SequenceModel {
             moments.push(now);
         }
         let mut batch = Batch::default();
-        let plays = Sequence { item: &item, action: &action, ..Sequence::default() };
+        let plays = Sequence { item: &item, action: &action, context: &context, ..Sequence::default() };
         if !self.network.config.user_features.are_off() {
-            batch.begin(query.market.map_or(0, market_code), plays, &moments);
+            batch.begin(code_of_query(query), plays, &moments);
         }
         batch.push(plays, &moments);
         let events = batch.events(0..batch.item.len());

@@ -1,13 +1,14 @@
 //! The encoder: item vectors and positions in, one hidden vector per event out.
 //!
 //! ```text
-//! x₀ = dropout(s · table[item] + position + action + hour + gap)      or the listener's token instead of s · table
+//! x₀ = dropout(s · table[item] + position + action + features)        or the listener's token instead of s · table
 //! xₗ = layerₗ(xₗ₋₁)                                   (segue_nn: Block, HstuBlock, Gru)
 //! hidden = norm(x_L);   score of item j = hidden · table[j]
 //! ```
 //!
 //! `s` is `√d` as in Kang & McAuley (2018). Input and output share the item table.
 
+use segue_data::PlayContext;
 use segue_nn::{Carve, Dropout, Embedding, Init, Layout, Norm, NormKind, Param, Pass, Rope, Times, simd};
 
 use crate::ModelError;
@@ -109,11 +110,20 @@ pub struct Events<'a> {
     pub item: &'a [u32],
     /// `[n_tokens]` action codes; may be empty.
     pub action: &'a [u8],
+    /// `[n_tokens]` bytes of [`PlayContext`](segue_data::PlayContext); may be empty.
+    pub context: &'a [u8],
     /// Moments, where the data has them.
     pub times: Option<Times<'a>>,
-    /// `[n_tokens]` market codes of tokens that are listeners, and [`NO_USER`](super::user_features::NO_USER) for
+    /// `[n_tokens]` codes of tokens that are listeners, and [`NO_USER`](super::user_features::NO_USER) for
     /// events; may be empty. The item of a listener's token means nothing.
     pub user: &'a [u32],
+}
+
+impl Events<'_> {
+    /// Surface and completion of a token; unknown ones where the data has none.
+    pub(super) fn context_of(&self, token: usize) -> PlayContext {
+        PlayContext::from_byte(self.context.get(token).copied().unwrap_or(0))
+    }
 }
 
 /// The layers and where their parameters stand.
@@ -344,9 +354,7 @@ impl Network {
                 simd::add(&vectors[code * d..(code + 1) * d], x);
             }
         }
-        if let Some(times) = events.times {
-            self.event.forward(pass.params, times, x);
-        }
+        self.event.forward(pass.params, events, x);
     }
 
     fn places_backward(&self, pass: &Pass<'_>, events: Events<'_>, dx: &[f32], grads: &mut [f32]) {
@@ -368,9 +376,7 @@ impl Network {
                 simd::add(dx, &mut grads[code * d..(code + 1) * d]);
             }
         }
-        if let Some(times) = events.times {
-            self.event.backward(times, dx, grads);
-        }
+        self.event.backward(events, dx, grads);
     }
 }
 
@@ -410,15 +416,15 @@ mod tests {
         #[test]
         fn the_vector_of_the_last_event_is_that_of_the_whole_pass_bit_for_bit(
             layer in layer(), n_blocks in 1_usize..4, d in prop_oneof![Just(8_usize), Just(48), Just(64)],
-            rotary in any::<bool>(), dated in any::<bool>(), listeners in any::<bool>(), seed in any::<u64>(),
+            rotary in any::<bool>(), dated in any::<bool>(), listeners in any::<bool>(), heard in any::<bool>(), seed in any::<u64>(),
             lengths in prop::collection::vec(prop_oneof![Just(0_usize), 1_usize..6, 30_usize..70], 0..4),
         ) {
             let turns = rotary && matches!(layer, LayerConfig::Transformer { .. });
             let config = NetworkConfig {
                 d, n_blocks, n_heads: 2, layer, max_history: 70,
                 positions: if turns { Positions::Rotary } else { Positions::Learned },
-                actions: true, event_features: EventFeatureSettings { hour: dated, gap: dated },
-                user_features: UserFeatureSettings { market: listeners },
+                actions: true, event_features: EventFeatureSettings { hour: dated, gap: dated, surface: heard, completion: heard },
+                user_features: UserFeatureSettings { market: listeners, plan: listeners, birth_year: heard },
                 completion: CompletionSettings::default(), dropout: 0.3,
             };
             let network = Network::new(config);
@@ -431,10 +437,12 @@ mod tests {
                 let item: Vec<u32> = (0..n as u64).map(|i| draws.bits(i) as u32 % N_ITEMS).collect();
                 let action: Vec<u8> = item.iter().map(|&i| i as u8 % 7).collect();
                 let at: Vec<i64> = (0..=n as i64).map(|i| i * i * 1_700_000).collect();
-                let events = Sequence { item: &item, action: &action, ..Sequence::default() };
+                let context: Vec<u8> = item.iter().map(|&i| (i * 37) as u8).collect();
+                let context = if heard { &context[..] } else { &[] };
+                let events = Sequence { item: &item, action: &action, context, ..Sequence::default() };
                 let at = if dated { &at[..] } else { &[] };
-                if listeners && n > 0 {
-                    batch.begin(row as u32, events, at);
+                if (listeners || heard) && n > 0 {
+                    batch.begin((row as u32) | 3 << 20, events, at);
                 }
                 batch.push(events, at);
             }

@@ -1,19 +1,24 @@
 //! What is known of a listener as a token of its own, before the first event of a window.
 //!
 //! ```text
-//! token = base + market[code]
+//! token = base + market[code] + plan[code] + birth_year[code]
 //! ```
 //!
 //! Every event of the window can look at it. It tells what was known when the window's first event became known:
-//! a fact that holds from later on is unknown to it. A query tells its own market.
+//! a fact that holds from later on is unknown to it. A query tells its own.
 
 use segue_nn::{Init, Layout, Param, simd};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::FitInput;
+use crate::{FitInput, Query};
 
 /// Codes of markets: 0 for an unknown one, then `AA` to `ZZ`.
 const N_MARKETS: usize = 1 + 26 * 26;
+/// Codes of plans: 0 for an unknown one, then names by their hash.
+const N_PLANS: usize = 1024;
+/// Codes of birth years: 0 for an unknown one, then five years each from 1900 on.
+const N_BIRTH_YEARS: usize = 32;
 /// Marks a token that is an event.
 pub const NO_USER: u32 = u32::MAX;
 
@@ -23,6 +28,12 @@ pub const NO_USER: u32 = u32::MAX;
 pub struct UserFeatureSettings {
     /// The market (ISO 3166 alpha-2).
     pub market: bool,
+    /// The plan, such as `free` or `premium`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
+    /// The five years in which the listener was born.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub birth_year: bool,
 }
 
 impl UserFeatureSettings {
@@ -32,20 +43,42 @@ impl UserFeatureSettings {
         *self == Self::default()
     }
 
-    /// None, if the data does not have them.
+    /// Those that the data has.
     #[must_use]
     pub fn for_data(self, input: &FitInput<'_>) -> Self {
-        if self.are_off() || !input.user_features.market.is_empty() {
-            return self;
+        let have = |feature: &str, is_asked: bool, has: bool| {
+            if is_asked && !has {
+                tracing::info!(feature, "the data does not have this feature of listeners");
+            }
+            is_asked && has
+        };
+        let users = &input.user_features;
+        Self {
+            market: have("market", self.market, !users.market.is_empty()),
+            plan: have("plan", self.plan, !users.plan.is_empty()),
+            birth_year: have("birth_year", self.birth_year, !users.birth_year.is_empty()),
         }
-        tracing::info!(feature = "market", "the data does not have this feature of listeners");
-        Self::default()
     }
 }
 
-/// The code of a market: two letters, in any case; 0 for anything else.
+/// What is known of a listener as one number: market, plan and birth year side by side, never [`NO_USER`].
 #[must_use]
-pub fn market_code(name: &str) -> u32 {
+pub fn user_code(market: Option<&str>, plan: Option<&str>, birth_year: Option<i32>) -> u32 {
+    let plan = plan.filter(|name| !name.is_empty());
+    let plan = plan.map_or(0, |name| 1 + (xxh3_64(name.as_bytes()) % (N_PLANS as u64 - 1)) as u32);
+    let birth_year = birth_year.map_or(0, |year| year.saturating_sub(1895).div_euclid(5));
+    let birth_year = if (1..N_BIRTH_YEARS as i32).contains(&birth_year) { birth_year as u32 } else { 0 };
+    market.map_or(0, market_code) | plan << 10 | birth_year << 20
+}
+
+/// [`user_code`] of who asks.
+#[must_use]
+pub fn code_of_query(query: &Query<'_>) -> u32 {
+    user_code(query.market, query.plan, query.birth_year)
+}
+
+/// The code of a market: two letters, in any case; 0 for anything else.
+fn market_code(name: &str) -> u32 {
     let letter = |c: u8| c.is_ascii_alphabetic().then(|| u32::from(c.to_ascii_uppercase() - b'A'));
     match *name.as_bytes() {
         [a, b] => letter(a).zip(letter(b)).map_or(0, |(a, b)| 1 + 26 * a + b),
@@ -59,20 +92,31 @@ pub(super) struct UserToken {
     /// `[d]`.
     base: Param,
     /// `[N_MARKETS, d]`.
-    market: Param,
+    market: Option<Param>,
+    /// `[N_PLANS, d]`.
+    plan: Option<Param>,
+    /// `[N_BIRTH_YEARS, d]`.
+    birth_year: Option<Param>,
 }
 
 impl UserToken {
-    /// Adds the groups `user.base` and `user.market` to the layout, if they are asked for.
+    /// Adds the groups `user.base`, and `user.market` and so on for what is asked for, to the layout.
     pub(super) fn new(
         layout: &mut Layout,
         settings: UserFeatureSettings,
         d: usize,
         init: Init,
     ) -> Option<Self> {
-        settings.market.then(|| Self {
-            base: layout.vector("user.base", d, init),
-            market: layout.matrix("user.market", N_MARKETS, d, init),
+        if settings.are_off() {
+            return None;
+        }
+        let base = layout.vector("user.base", d, init);
+        let mut table = |is_on: bool, name, rows| is_on.then(|| layout.matrix(name, rows, d, init));
+        Some(Self {
+            base,
+            market: table(settings.market, "user.market", N_MARKETS),
+            plan: table(settings.plan, "user.plan", N_PLANS),
+            birth_year: table(settings.birth_year, "user.birth_year", N_BIRTH_YEARS),
         })
     }
 
@@ -81,7 +125,9 @@ impl UserToken {
     pub(super) fn forward(&self, params: &[f32], user: &[u32], x: &mut [f32]) {
         for (code, x) in self.rows(user, x) {
             x.copy_from_slice(self.base.of(params));
-            simd::add(&self.market.of(params)[code * x.len()..(code + 1) * x.len()], x);
+            for (table, row) in self.vectors(code) {
+                simd::add(&table.of(params)[row * x.len()..(row + 1) * x.len()], x);
+            }
         }
     }
 
@@ -90,14 +136,24 @@ impl UserToken {
     pub(super) fn backward(&self, user: &[u32], dx: &mut [f32], grads: &mut [f32]) {
         for (code, dx) in self.rows(user, dx) {
             simd::add(dx, self.base.of_mut(grads));
-            simd::add(dx, &mut self.market.of_mut(grads)[code * dx.len()..(code + 1) * dx.len()]);
+            for (table, row) in self.vectors(code) {
+                simd::add(dx, &mut table.of_mut(grads)[row * dx.len()..(row + 1) * dx.len()]);
+            }
             dx.fill(0.0);
         }
     }
 
-    fn rows<'a>(&self, user: &'a [u32], x: &'a mut [f32]) -> impl Iterator<Item = (usize, &'a mut [f32])> {
+    /// Table and row of each feature.
+    fn vectors(&self, code: u32) -> impl Iterator<Item = (Param, usize)> {
+        let market = self.market.map(|table| (table, (code & 1023) as usize % N_MARKETS));
+        let plan = self.plan.map(|table| (table, (code >> 10) as usize % N_PLANS));
+        let birth_year = self.birth_year.map(|table| (table, (code >> 20) as usize % N_BIRTH_YEARS));
+        [market, plan, birth_year].into_iter().flatten()
+    }
+
+    fn rows<'a>(&self, user: &'a [u32], x: &'a mut [f32]) -> impl Iterator<Item = (u32, &'a mut [f32])> {
         let rows = user.iter().zip(x.chunks_exact_mut(self.base.cols));
-        rows.filter(|&(&code, _)| code != NO_USER).map(|(&code, x)| (code as usize % N_MARKETS, x))
+        rows.filter(|&(&code, _)| code != NO_USER).map(|(&code, x)| (code, x))
     }
 }
 
@@ -147,7 +203,8 @@ mod tests {
         let common = "d = 16\nn_blocks = 1\ndropout = 0.0\nmax_history = 6\nloss = \"softmax\"\n\
                       training = { rounds = 20, round_steps = 40, batch = 32, learning_rate = 0.01, validation_share = 0.0 }\n";
         let config = format!("{common}{settings}").parse::<toml::Table>().unwrap().try_into().unwrap();
-        let user_features = UserFeatures { market: &market, valid_from: &valid_from };
+        let user_features =
+            UserFeatures { market: &market, valid_from: &valid_from, ..UserFeatures::default() };
         Trained::<A>::fit(&config, &FitInput { user_features, ..FitInput::of(plays.view()) }).unwrap()
     }
 
@@ -190,7 +247,8 @@ mod tests {
     #[test]
     fn the_token_stands_first_and_knows_what_was_known_then() {
         let (plays, market, valid_from) = walks();
-        let user_features = UserFeatures { market: &market, valid_from: &valid_from };
+        let user_features =
+            UserFeatures { market: &market, valid_from: &valid_from, ..UserFeatures::default() };
         let input = FitInput { user_features, ..FitInput::of(plays.view()) };
         let all = Training { validation_share: 0.0, ..Training::default() };
         let windows = Windows::new(&input, Targets::All, 6, &all).with_user_tokens(true);
@@ -205,23 +263,73 @@ mod tests {
     }
 
     #[test]
+    fn plan_and_birth_year_decide_what_comes_next_if_they_are_inputs() {
+        let (plays, market, valid_from) = walks();
+        let plan: Vec<String> =
+            market.iter().map(|m| if m == "SE" { "free" } else { "premium" }.to_owned()).collect();
+        let birth_year: Vec<i32> = market.iter().map(|m| if m == "SE" { 1960 } else { 2000 }).collect();
+        let users =
+            UserFeatures { plan: &plan, birth_year: &birth_year, valid_from: &valid_from, market: &[] };
+        for feature in ["plan", "birth_year"] {
+            let text = format!(
+                "d = 16\nn_blocks = 1\nhidden = 16\ndropout = 0.0\nmax_history = 6\nloss = \"softmax\"\nuser_features = {{ market = true, {feature} = true }}\n\
+                 training = {{ rounds = 20, round_steps = 40, batch = 32, learning_rate = 0.01, validation_share = 0.0 }}\n"
+            );
+            let config = text.parse::<toml::Table>().unwrap().try_into().unwrap();
+            let model = Trained::<<ESasRec as Model>::Config>::fit(
+                &config,
+                &FitInput { user_features: users, ..FitInput::of(plays.view()) },
+            )
+            .unwrap();
+            assert_eq!(
+                model.parts().config["user_features"],
+                serde_json::json!({ "market": false, feature: true })
+            );
+            let all = (0..N_ITEMS).flat_map(|item| [(item, "free", 1960, 1), (item, "premium", 2000, 3)]);
+            let n_right = all.filter(|&(item, plan, birth_year, step)| {
+                let mut out = Vec::new();
+                let history =
+                    Sequence { item: &[item], occurred_at: &[10], known_at: &[10], ..Sequence::default() };
+                let query =
+                    Query { history, plan: Some(plan), birth_year: Some(birth_year), ..Query::default() };
+                model.recommend(&query, 1, &ItemFilter::default(), &mut out).unwrap();
+                out[0].item == (item + step) % N_ITEMS
+            });
+            let n_right = n_right.count();
+            assert!(n_right >= 14, "{feature}: {n_right} of 16");
+        }
+    }
+
+    #[test]
+    fn codes_stand_side_by_side() {
+        assert_eq!(user_code(None, None, None), 0);
+        assert_eq!(user_code(Some("AB"), Some(""), Some(1900)), 2 | 1 << 20);
+        assert_eq!(
+            [1899, 1904, 1905, 2054, 2055, i32::MIN].map(|y| user_code(None, None, Some(y)) >> 20),
+            [0, 1, 2, 31, 0, 0]
+        );
+        let plan = |name| user_code(None, Some(name), None);
+        assert!(plan("free") != plan("premium") && plan("free") % 1024 == 0 && plan("free") >> 20 == 0);
+    }
+
+    #[test]
     fn markets_are_two_letters() {
         assert_eq!([market_code("AA"), market_code("zZ"), market_code("")], [1, N_MARKETS as u32 - 1, 0]);
         assert_eq!([market_code("é"), market_code("S3"), market_code("USA")], [0; 3]);
         let plays = OwnedSequences::from_items(3, [vec![0, 1]]);
-        let on = UserFeatureSettings { market: true };
+        let on = UserFeatureSettings { market: true, plan: true, birth_year: true };
         assert!(on.for_data(&FitInput::of(plays.view())).are_off());
     }
 
     #[test]
     fn gradients_of_the_token_are_differences_and_no_item_has_any() {
-        let text = "d = 16\nn_blocks = 1\nhidden = 16\nuser_features = { market = true }";
+        let text = "d = 16\nn_blocks = 1\nhidden = 16\nuser_features = { market = true, plan = true, birth_year = true }";
         let config: <ESasRec as Model>::Config = text.parse::<toml::Table>().unwrap().try_into().unwrap();
         let (network, _) = config.plan().unwrap();
         let mut params = network.layout.init(3);
         let table = network.new_table(N_ITEMS as usize, 4);
         let mut batch = Batch::default();
-        for (code, items) in [(0, &[5, 2, 7][..]), (3, &[1]), (3, &[4, 4])] {
+        for (code, items) in [(0, &[5, 2, 7][..]), (3 | 2 << 10 | 1 << 20, &[1]), (3 | 2 << 10, &[4, 4])] {
             let events = Sequence { item: items, ..Sequence::default() };
             batch.begin(code, events, &[]);
             batch.push(events, &[]);

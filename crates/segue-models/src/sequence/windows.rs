@@ -10,7 +10,7 @@ use crate::retrieval::Targets;
 use crate::sequence::completion::label_of;
 use crate::sequence::network::Events;
 use crate::sequence::settings::Training;
-use crate::sequence::user_features::{NO_USER, market_code};
+use crate::sequence::user_features::{NO_USER, user_code};
 use crate::{FitInput, UserFeatures};
 
 /// Marks a token without a target.
@@ -118,14 +118,20 @@ impl<'a> Windows<'a> {
         Self { has_user_tokens, ..self }
     }
 
-    /// The market code of a listener as known when the first of some plays became known, if sequences begin with
+    /// The code of a listener as known when the first of some plays became known, if sequences begin with
     /// it.
     #[must_use]
     pub fn user_token(&self, user: u32, plays: Sequence<'_>) -> Option<u32> {
         let known_at = plays.known_at.first().copied().unwrap_or(i64::MAX);
         let holds = self.users.valid_from.get(user as usize).is_none_or(|&from| from <= known_at);
-        let market = self.users.market.get(user as usize).filter(|_| holds);
-        self.has_user_tokens.then(|| market.map_or(0, |market| market_code(market)))
+        if !self.has_user_tokens {
+            return None;
+        }
+        let users = self.users;
+        let user = user as usize;
+        let name = |names: &'a [String]| names.get(user).filter(|_| holds).map(String::as_str);
+        let birth_year = users.birth_year.get(user).filter(|_| holds).copied();
+        Some(user_code(name(users.market), name(users.plan), birth_year))
     }
 
     /// Listeners to hold out of: a seeded sample of those with at least three plays.
@@ -221,11 +227,13 @@ pub struct Batch {
     pub item: Vec<u32>,
     /// `[n_tokens]` action codes, or empty.
     pub action: Vec<u8>,
+    /// `[n_tokens]` bytes of [`PlayContext`](segue_data::PlayContext), or empty.
+    pub context: Vec<u8>,
     /// `[n_tokens]` seconds since 1970 when each event occurred, or empty.
     pub occurred_at: Vec<u32>,
     /// `[n_tokens]` seconds since 1970 when it was asked what follows the event, or empty.
     pub request_at: Vec<u32>,
-    /// `[n_tokens]` market codes of listeners' tokens and [`NO_USER`] for events, or empty.
+    /// `[n_tokens]` codes of listeners' tokens and [`NO_USER`] for events, or empty.
     pub user: Vec<u32>,
     /// `[n_targets]` the token that predicts each target.
     pub target_token: Vec<u32>,
@@ -245,6 +253,7 @@ impl Default for Batch {
             offsets: vec![0],
             item: vec![],
             action: vec![],
+            context: vec![],
             occurred_at: vec![],
             request_at: vec![],
             user: vec![],
@@ -296,6 +305,7 @@ impl Batch {
         self.user.push(code);
         self.item.extend(events.item.first());
         self.action.extend(events.action.first().map(|_| 0));
+        self.context.extend(events.context.first().map(|_| 0));
         for column in [&mut self.occurred_at, &mut self.request_at] {
             column.extend(moments.first().map(|&at| seconds(at)));
         }
@@ -306,6 +316,7 @@ impl Batch {
     pub fn push(&mut self, events: Sequence<'_>, moments: &[i64]) {
         self.item.extend_from_slice(events.item);
         self.action.extend_from_slice(events.action);
+        self.context.extend_from_slice(events.context);
         if let [before @ .., _] = moments {
             self.occurred_at.extend(before.iter().map(|&at| seconds(at)));
             self.request_at.extend(moments[1..].iter().map(|&at| seconds(at)));
@@ -323,6 +334,7 @@ impl Batch {
         Events {
             item: &self.item[tokens.clone()],
             action: self.action.get(tokens.clone()).unwrap_or_default(),
+            context: self.context.get(tokens.clone()).unwrap_or_default(),
             user: self.user.get(tokens.clone()).unwrap_or_default(),
             times: (!self.occurred_at.is_empty()).then(|| times.of(tokens)),
         }
@@ -334,6 +346,7 @@ impl Batch {
         self.offsets.push(0);
         self.item.clear();
         self.action.clear();
+        self.context.clear();
         self.occurred_at.clear();
         self.request_at.clear();
         self.user.clear();

@@ -179,7 +179,7 @@ fn the_item_left_out_is_the_one_right_answer() {
                 history,
                 now: Some(TimestampMs(i64::from(N_DAYS) * DAY_MS)),
                 market: Some(if user % 2 == 0 { "even" } else { "odd" }),
-                current: None,
+                ..Query::default()
             };
             let best = ask(&*model, &query, 1, &ItemFilter { exclude: &seen, allow: None });
             assert_eq!(best.first().map(|s| s.item), Some(left_out(user)), "{kind}, user {user}");
@@ -216,7 +216,7 @@ fn any_query_gets_a_well_formed_answer_and_the_same_again() {
                 let at: Vec<i64> = (0..item.len() as i64).map(|n| n * n * 60_000).collect();
                 let history =
                     Sequence { item: &item, occurred_at: &at, known_at: &at, ..Sequence::default() };
-                let query = Query { history, now: None, market, current };
+                let query = Query { history, market, current, ..Query::default() };
                 let answer = ask(&*model, &query, k, &filter);
                 prop_assert_eq!(&answer, &ask(&*model, &query, k, &filter), "{}: not the same again", kind);
                 prop_assert_eq!(&answer, &ask(&*loaded, &query, k, &filter), "{}: loaded differs", kind);
@@ -428,6 +428,7 @@ fn a_saved_and_loaded_model_answers_by_key_what_the_fitted_one_answers_by_row() 
                 occurred_at: history.occurred_at,
                 known_at: history.known_at,
                 session: history.session,
+                context: history.context,
                 ..Default::default()
             };
             let got = loaded.recommend(&keyed, 5, &[], None).unwrap();

@@ -17,7 +17,7 @@ fn scores_follow_the_formula_and_the_explanation_adds_up_to_them() {
         history: plays.view().user(0),
         now: Some(TimestampMs(49 * HOUR_MS)),
         current: Some(0),
-        market: None,
+        ..Query::default()
     };
     let mut out = Vec::new();
     model.recommend(&query, 9, &ItemFilter::default(), &mut out).unwrap();
