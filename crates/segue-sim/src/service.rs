@@ -30,7 +30,7 @@ pub trait SlateService: Sync {
     fn report(&self, events: Vec<Event>, now: TimestampMs) -> Result<EventsResponse, SimError>;
 }
 
-/// A running server, over HTTP with connections kept alive.
+/// A running server, over plain HTTP with connections kept alive.
 #[derive(Debug)]
 pub struct HttpService {
     agent: ureq::Agent,
@@ -44,6 +44,8 @@ impl HttpService {
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
+            // It has no authorities to trust, so that it cannot be led on to https.
+            .max_redirects(0)
             .build()
             .new_agent();
         Self { agent, base: url.trim_end_matches('/').to_owned() }
@@ -52,6 +54,11 @@ impl HttpService {
     fn post<B: Serialize, T: DeserializeOwned>(&self, path: &'static str, body: &B) -> Result<T, SimError> {
         let failed = |detail: String| SimError::Service { what: path, detail };
         let url = format!("{}{path}", self.base);
+        if url.starts_with("https:") {
+            return Err(failed(format!(
+                "{url}: simulated listeners speak plain HTTP; name an http:// address"
+            )));
+        }
         let mut response = self.agent.post(&url).send_json(body).map_err(|e| failed(e.to_string()))?;
         let status = response.status();
         let text = response.body_mut().read_to_string().map_err(|e| failed(e.to_string()))?;

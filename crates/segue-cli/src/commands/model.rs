@@ -24,8 +24,10 @@ Examples:
   segue model push next s3://models/next
   segue model pull runs/esasrec --name next --publish
 
-A place is a folder, file://, http:// or s3://BUCKET/PREFIX (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
-AWS_SECRET_ACCESS_KEY); its files have the layout of a model repository on the Hugging Face hub.")]
+A place is a folder, file://, https://, http://, s3://BUCKET/PREFIX (AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_REGION or AWS_ENDPOINT_URL) or gs://BUCKET/PREFIX (GOOGLE_OAUTH_ACCESS_TOKEN, or the
+service account of the machine); its files have the layout of a model repository on the Hugging Face hub.
+SSL_CERT_FILE names a PEM file of certificate authorities instead of the machine's own.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
@@ -45,13 +47,13 @@ enum What {
     Push {
         #[command(flatten)]
         named: Named,
-        /// Where to: a folder, file://, http:// or s3://BUCKET/PREFIX
+        /// Where to: a folder, file://, https://, http://, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX
         place: String,
     },
     /// Check a model from a folder or an object store in full, and take it into this home
     #[command(after_help = "Example:\n  segue model pull runs/esasrec --name next --publish")]
     Pull {
-        /// Where from: a folder, file://, http:// or s3://BUCKET/PREFIX
+        /// Where from: a folder, file://, https://, http://, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX
         place: String,
         /// Its name here, as in segue.toml
         #[arg(long)]

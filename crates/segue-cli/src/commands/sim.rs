@@ -1,6 +1,6 @@
 //! `segue sim`: a listening world into the log, or its listeners against a server.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use segue_data::log::{LogError, LogWriter, WriterOptions};
 use segue_data::progress::Progress;
@@ -88,6 +88,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<()> {
             }
         };
     };
+    if url.starts_with("https://") {
+        bail!("--server is `{url}`; simulated listeners speak plain HTTP, as in http://127.0.0.1:8080");
+    }
     let config = SessionsConfig {
         n_users: args.listeners,
         from: args.from.unwrap_or_else(|| world.config().end_day()),

@@ -7,14 +7,15 @@ use anyhow::{Context, Result, bail};
 use segue_types::{TimestampMs, time};
 use sha2::{Digest, Sha256};
 
-use super::{answer, no_tls, stored};
+use super::client::Client;
+use super::encoded;
 use crate::commands::machine_now;
 
 /// A prefix in a bucket, addressed by path (`ENDPOINT/BUCKET/PREFIX/FILE`).
 #[derive(Debug)]
 pub(crate) struct S3 {
-    agent: ureq::Agent,
-    /// `http://HOST[:PORT]`.
+    client: Client,
+    /// `https://HOST[:PORT]`.
     endpoint: String,
     /// Bucket and prefix, without slashes at the ends.
     place: String,
@@ -30,47 +31,47 @@ struct Keys {
 }
 
 impl S3 {
-    /// The bucket and prefix `place`, with the endpoint and the keys of the environment, by the names
-    /// that the tools of AWS use.
-    pub(super) fn open(place: &str, agent: ureq::Agent) -> Result<Self> {
+    /// The bucket and prefix `place`, with the keys and the endpoint of the environment, by the names
+    /// that the tools of AWS use; without an endpoint it is that of AWS in this region.
+    pub(super) fn open(place: &str, client: Client) -> Result<Self> {
         let setting = |name: &str| env::var(name).ok().filter(|v| !v.is_empty());
         let needed = |name: &str| setting(name).with_context(|| format!("s3://{place} needs {name}"));
-        let region = setting("AWS_REGION").or_else(|| setting("AWS_DEFAULT_REGION"));
+        let region = setting("AWS_REGION")
+            .or_else(|| setting("AWS_DEFAULT_REGION"))
+            .unwrap_or_else(|| "us-east-1".to_owned());
         let endpoint = setting("AWS_ENDPOINT_URL_S3")
             .or_else(|| setting("AWS_ENDPOINT_URL"))
-            .with_context(|| format!("s3://{place} needs AWS_ENDPOINT_URL, an http:// address"))?;
-        if !endpoint.starts_with("http://") {
-            bail!(no_tls(&endpoint));
+            .unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
+        if !endpoint.starts_with("https://") && !endpoint.starts_with("http://") {
+            bail!("AWS_ENDPOINT_URL is `{endpoint}`; it is an https:// or http:// address");
         }
         let keys = Keys {
             id: needed("AWS_ACCESS_KEY_ID")?,
             secret: needed("AWS_SECRET_ACCESS_KEY")?,
             token: setting("AWS_SESSION_TOKEN"),
-            region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+            region,
         };
         let place = place.trim_matches('/').to_owned();
         if place.is_empty() {
             bail!("s3:// names no bucket; write s3://BUCKET/PREFIX");
         }
-        Ok(Self { agent, endpoint: endpoint.trim_end_matches('/').to_owned(), place, keys })
+        Ok(Self { client, endpoint: endpoint.trim_end_matches('/').to_owned(), place, keys })
     }
 
     pub(super) fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let (url, headers) = self.signed("GET", name, b"");
-        let request = headers.iter().fold(self.agent.get(&url), |r, (name, value)| r.header(name, value));
-        answer(request.call(), &url)
+        self.client.get(&url, &headers)
     }
 
     pub(super) fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let (url, headers) = self.signed("PUT", name, bytes);
-        let request = headers.iter().fold(self.agent.put(&url), |r, (name, value)| r.header(name, value));
-        stored(answer(request.send(bytes), &url)?, &url)
+        self.client.put(&url, &headers, bytes)
     }
 
     /// The address of a file and the headers that sign a request for it; `host` is sent by itself.
     fn signed(&self, method: &str, name: &str, body: &[u8]) -> (String, Vec<(String, String)>) {
         let path = encoded(&format!("/{}/{name}", self.place));
-        let host = self.endpoint.trim_start_matches("http://");
+        let host = self.endpoint.split_once("://").map_or("", |(_, host)| host);
         let mut headers = vec![("host".to_owned(), host.to_owned())];
         headers.push(("x-amz-content-sha256".to_owned(), hex(&Sha256::digest(body))));
         headers.push(("x-amz-date".to_owned(), moment(machine_now())));
@@ -119,12 +120,6 @@ fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
     }
     let inner = Sha256::new().chain_update(block.map(|b| b ^ 0x36)).chain_update(text).finalize();
     Sha256::new().chain_update(block.map(|b| b ^ 0x5C)).chain_update(inner).finalize().into()
-}
-
-/// Percent-encodes all but unreserved characters and slashes.
-fn encoded(path: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
-    path.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 /// `YYYYMMDDTHHMMSSZ`.

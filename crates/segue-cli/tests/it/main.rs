@@ -2,11 +2,13 @@
 //!
 //! `INSTA_UPDATE=always cargo test --release -p segue-cli` writes them anew; read the diff.
 
+mod certificates;
 mod evaluate;
 mod experiment;
 mod model;
 mod ope;
 mod resume;
+mod store_server;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,14 +1,14 @@
 //! Shows that an artifact survives the way to other places and back, byte by byte, and that what is
 //! damaged or does not fit is refused.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use crate::Cli;
+use crate::certificates::{Authority, Identity};
+use crate::store_server::StoreServer;
 
 const FILES: [&str; 4] = ["README.md", "config.json", "manifest.json", "model.safetensors"];
 
@@ -102,90 +102,133 @@ fn a_model_goes_to_a_folder_and_back_and_damage_is_refused() {
 #[test]
 fn a_model_goes_through_an_s3_bucket_and_is_read_over_plain_http() {
     let cli = trained();
-    let server = Bucket::start();
-    let run = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_segue"))
-            .args(arguments)
-            .current_dir(cli.path())
-            .env("AWS_ENDPOINT_URL", &server.address)
-            .env("AWS_ACCESS_KEY_ID", "ID")
-            .env("AWS_SECRET_ACCESS_KEY", "SECRET")
-            .output()
-            .unwrap();
-        let text = [&output.stdout[..], &output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
-    };
-    let push = ["model", "push", "next", "s3://bucket/a b/next", "--home", "h"];
-    let (done, text) = run(&push);
+    let server = StoreServer::start(None);
+    let run = |arguments: &[&str]| run_at(&cli, arguments, &aws(&server.address));
+    let (done, text) = run(&["model", "push", "next", "s3://bucket/a b/next", "--home", "h"]);
     assert!(done, "{text}");
-    let objects: Vec<String> = server.objects.lock().unwrap().keys().cloned().collect();
-    assert_eq!(objects, FILES.map(|file| format!("/bucket/a%20b/next/{file}")));
+    assert_eq!(server.paths(), FILES.map(|file| format!("/bucket/a%20b/next/{file}")));
     let pull = ["model", "pull", "s3://bucket/a b/next", "--name", "s3", "--publish", "--home", "other"];
     let (done, text) = run(&pull);
     assert!(done, "{text}");
     let url = format!("{}/bucket/a%20b/next", server.address);
     let (done, text) = run(&["model", "pull", &url, "--name", "http", "--home", "other"]);
     assert!(done, "{text}");
-    let (done, text) = run(&["model", "pull", "https://example.org/next", "--name", "x"]);
-    assert!(!done && text.contains("speaks no TLS"), "{text}");
 }
 
-/// The part of S3 that is used: `PUT` of signed requests, and `GET`.
-struct Bucket {
-    address: String,
-    objects: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
-}
+#[test]
+fn a_model_goes_through_stores_with_tls_whose_authority_is_trusted() {
+    let cli = trained();
+    let authority = Authority::new("Segue test authority");
+    cli.write("ca.pem", &authority.pem());
+    let server = StoreServer::start(Some(authority.identity("localhost")));
+    let mut settings = aws(&server.address);
+    settings.push(("SSL_CERT_FILE", "ca.pem"));
+    settings.push(("STORAGE_EMULATOR_HOST", &server.address));
+    settings.push(("GOOGLE_OAUTH_ACCESS_TOKEN", "TOKEN"));
+    let run = |arguments: &[&str]| run_at(&cli, arguments, &settings);
+    let sent = |file: &str| fs::read(cli.path().join("out").join(file)).unwrap();
+    json(&cli, &["model", "push", "next", "out", "--home", "h"]);
 
-impl Bucket {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let objects = Arc::new(Mutex::new(BTreeMap::new()));
-        let shared = objects.clone();
-        // Ends with the test's process.
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let _ = serve(stream, &shared);
-            }
-        });
-        Self { address, objects }
-    }
-}
-
-/// Answers one request and closes the connection.
-fn serve(mut stream: TcpStream, objects: &Mutex<BTreeMap<String, Vec<u8>>>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let (method, path) = {
-        let mut words = line.split(' ');
-        (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned())
-    };
-    let mut headers = BTreeMap::new();
-    loop {
-        line.clear();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim().split_once(':') else { break };
-        headers.insert(name.to_lowercase(), value.trim().to_owned());
-    }
-    let n = headers.get("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; n];
-    reader.read_exact(&mut body)?;
-    let signed = headers.get("authorization").is_some_and(|a| {
-        a.starts_with("AWS4-HMAC-SHA256 Credential=ID/")
-            && a.contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=")
-    });
-    let (status, answer) = match (&*method, signed) {
-        ("PUT", true) => {
-            objects.lock().unwrap().insert(path, body);
-            ("200 OK", Vec::new())
+    let https = format!("{}/open/next", server.address);
+    assert!(https.starts_with("https://localhost:"), "{https}");
+    for (name, place, path) in [
+        ("https", &*https, "/open/next"),
+        ("s3", "s3://bucket/next", "/bucket/next"),
+        ("gs", "gs://cloud/next", "/cloud/next"),
+    ] {
+        let (done, text) = run(&["model", "push", "next", place, "--home", "h"]);
+        assert!(done, "{place}: {text}");
+        for file in FILES {
+            assert_eq!(server.object(&format!("{path}/{file}")), Some(sent(file)), "{place}: {file}");
         }
-        ("GET", _) => match objects.lock().unwrap().get(&path) {
-            Some(bytes) => ("200 OK", bytes.clone()),
-            None => ("404 Not Found", Vec::new()),
-        },
-        _ => ("403 Forbidden", b"AccessDenied".to_vec()),
+        let (done, text) = run(&["model", "pull", place, "--name", name, "--publish", "--home", "other"]);
+        assert!(done, "{place}: {text}");
+    }
+    let listed = json(&cli, &["model", "list", "--home", "other"]);
+    assert_eq!(listed.as_array().unwrap().len(), 3, "{listed}");
+}
+
+#[test]
+fn a_server_whose_certificate_does_not_hold_gets_nothing() {
+    let cli = trained();
+    let authority = Authority::new("Segue test authority");
+    cli.write("ca.pem", &authority.pem());
+    cli.write("other.pem", &Authority::new("Another authority").pem());
+    cli.write("empty.pem", "no certificate\n");
+    let push_to = |identity: Identity, ca: &str| {
+        let server = StoreServer::start(Some(identity));
+        let place = format!("{}/next", server.address);
+        let (done, text) =
+            run_at(&cli, &["model", "push", "next", &place, "--home", "h"], &[("SSL_CERT_FILE", ca)]);
+        assert!(!done && server.paths().is_empty(), "{text}");
+        (place, text)
     };
-    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len())?;
-    stream.write_all(&answer)
+
+    let (place, text) = push_to(authority.identity("localhost"), "other.pem");
+    let told = format!(
+        "{place}/model.safetensors: the server is not trusted and nothing was sent: invalid peer certificate: \
+         UnknownIssuer; trusted authorities: 1, of other.pem; SSL_CERT_FILE names a PEM file of others, \
+         such as the one of your own store"
+    );
+    assert!(text.contains(&told), "{text}");
+
+    let (_, text) = push_to(authority.identity("models.example"), "ca.pem");
+    assert!(text.contains("not valid for name \"localhost\""), "{text}");
+    assert!(text.contains("call the server by a name that its certificate holds"), "{text}");
+
+    let (_, text) = push_to(authority.identity_until("localhost", "20200101000000Z"), "ca.pem");
+    assert!(text.contains("expired") && text.contains("renew it, or set this machine's clock"), "{text}");
+
+    let (_, text) = push_to(authority.identity("localhost"), "empty.pem");
+    assert!(text.contains("SSL_CERT_FILE: empty.pem holds no certificate"), "{text}");
+    let (_, text) = push_to(authority.identity("localhost"), "absent.pem");
+    assert!(text.contains("SSL_CERT_FILE: absent.pem: No such file"), "{text}");
+
+    // A server of plain HTTP says so to whoever begins with something else.
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = format!("https://{}/next", plain.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in plain.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
+        }
+    });
+    let (done, text) =
+        run_at(&cli, &["model", "pull", &place, "--name", "x"], &[("SSL_CERT_FILE", "ca.pem")]);
+    assert!(!done && text.contains("try http://, or the port of TLS"), "{text}");
+}
+
+#[test]
+fn a_bucket_of_google_asks_the_metadata_server_for_a_token() {
+    let cli = trained();
+    let server = StoreServer::start(None);
+    let host = server.address.replace("http://", "");
+    let push = ["model", "push", "next", "gs://cloud/next", "--home", "h"];
+    let (done, text) = run_at(&cli, &push, &[("STORAGE_EMULATOR_HOST", &host), ("GCE_METADATA_HOST", &host)]);
+    assert!(done, "{text}");
+    assert_eq!(server.paths(), FILES.map(|file| format!("/cloud/next/{file}")));
+
+    let closed = [("STORAGE_EMULATOR_HOST", &*host), ("GCE_METADATA_HOST", "127.0.0.1:1")];
+    let (done, text) = run_at(&cli, &push, &closed);
+    assert!(
+        !done && text.contains("needs GOOGLE_OAUTH_ACCESS_TOKEN (`gcloud auth print-access-token`)"),
+        "{text}"
+    );
+}
+
+/// The keys that [`StoreServer`] takes, and where it is.
+fn aws(address: &str) -> Vec<(&'static str, &str)> {
+    vec![("AWS_ENDPOINT_URL", address), ("AWS_ACCESS_KEY_ID", "ID"), ("AWS_SECRET_ACCESS_KEY", "SECRET")]
+}
+
+/// Whether the command went well, and all it said.
+fn run_at(cli: &Cli, arguments: &[&str], settings: &[(&str, &str)]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_segue"))
+        .args(arguments)
+        .current_dir(cli.path())
+        .envs(settings.iter().copied())
+        .output()
+        .unwrap();
+    let text = [&output.stdout[..], &output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }

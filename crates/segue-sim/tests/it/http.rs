@@ -120,6 +120,9 @@ fn errors_of_the_server_name_the_call_and_its_code() {
     let service = HttpService::new(&format!("{url}nowhere"), Duration::from_secs(5));
     let error = service.home(&SlateRequest::default()).unwrap_err().to_string();
     assert_eq!(error, "service: /v1/home: status 404 Not Found, not_found: no such path");
+    let service = HttpService::new("https://127.0.0.1:1", Duration::from_secs(5));
+    let error = service.home(&SlateRequest::default()).unwrap_err().to_string();
+    assert!(error.contains("https://127.0.0.1:1/v1/home: simulated listeners speak plain HTTP"), "{error}");
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let service = HttpService::new(&format!("http://{closed}"), Duration::from_secs(5));
     assert!(

@@ -214,8 +214,11 @@ fn keep(file: &ExperimentFile, server: &ServerArgs, global: &Global, status: &st
 
 /// Asks a server to read its folder again, and looks whether it runs what was written.
 fn tell(url: &str, name: &str, status: &str, ramp: f64) -> Result<(), String> {
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(std::time::Duration::from_secs(30))).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(std::time::Duration::from_secs(30)))
+        .tls_config(crate::store::tls().map_err(|e| format!("{e:#}"))?)
+        .build()
+        .into();
     let url = url.trim_end_matches('/');
     agent
         .post(format!("{url}/v1/reload"))
