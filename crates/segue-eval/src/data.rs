@@ -1,6 +1,7 @@
 //! What is evaluated on: ordered plays or undated profiles, with external ids where they are known.
 
 use segue_data::{OwnedSequences, Sequence, Sequences};
+use segue_models::{ItemFeatures, UserFeatures};
 
 use crate::EvalError;
 
@@ -178,6 +179,8 @@ impl<'a> From<Plays<'a>> for Dataset<'a> {
             user_columns: &[],
             item_columns: &[],
             item_tags: None,
+            item_features: ItemFeatures::default(),
+            user_features: UserFeatures::default(),
         }
     }
 }
@@ -248,6 +251,10 @@ pub struct Dataset<'a> {
     pub item_columns: &'a [Column],
     /// Tags of items: calibration and tag diversity need them.
     pub item_tags: Option<&'a ItemTags>,
+    /// What models may know of items besides plays.
+    pub item_features: ItemFeatures<'a>,
+    /// What models may know of users besides plays, and what a query tells of who asks.
+    pub user_features: UserFeatures<'a>,
 }
 
 impl<'a> From<Sequences<'a>> for Dataset<'a> {

@@ -340,12 +340,12 @@ impl<'a> Plan<'a> {
             Chunk { values: Vec::new(), parts: Vec::new(), n_unanswered: 0, spent: Duration::ZERO };
         let (mut seen, mut list) = (Vec::new(), Vec::new());
         for case in cases {
-            let history = self.split.history(case);
+            let query = self.split.query(case);
+            let history = query.history;
             seen.clear();
             seen.extend_from_slice(history.item);
             seen.sort_unstable();
             seen.dedup();
-            let query = Query { history, now: self.split.now, ..Query::default() };
             let filter = ItemFilter {
                 exclude: if self.protocol.filter_seen { &seen } else { &[] },
                 allow: self.allow.as_deref(),

@@ -1,7 +1,10 @@
 //! What is evaluated: anything that can be fitted on the train part and asked for a ranking.
 
 use segue_data::Sequences;
-use segue_models::{FitInput, ItemFilter, ModelError, Profiles as ModelProfiles, Query, Recommender, Scored};
+use segue_models::{
+    FitInput, ItemFeatures, ItemFilter, ModelError, Profiles as ModelProfiles, Query, Recommender, Scored,
+    UserFeatures,
+};
 use segue_types::TimestampMs;
 
 use crate::data::{Dataset, Plays};
@@ -18,6 +21,10 @@ pub struct Train<'a> {
     pub user_ids: Option<&'a [String]>,
     /// `[n_items]` external ids, if known.
     pub item_ids: Option<&'a [String]>,
+    /// What is known of items besides plays.
+    pub item_features: ItemFeatures<'a>,
+    /// What is known of users besides plays.
+    pub user_features: UserFeatures<'a>,
     /// Seed of whatever chance the fit uses; an evaluation over several seeds fits once with each.
     pub seed: u64,
 }
@@ -26,7 +33,15 @@ impl<'a> Train<'a> {
     /// Everything as train data: what a model is fitted on after the evaluation is over.
     #[must_use]
     pub fn all(data: &Dataset<'a>, seed: u64) -> Self {
-        Self { plays: data.plays, until: None, user_ids: data.user_ids, item_ids: data.item_ids, seed }
+        Self {
+            plays: data.plays,
+            until: None,
+            user_ids: data.user_ids,
+            item_ids: data.item_ids,
+            item_features: data.item_features,
+            user_features: data.user_features,
+            seed,
+        }
     }
 
     /// The same as the input of a registered model. Profiles come as profiles, beside no sequences:
@@ -52,6 +67,8 @@ impl<'a> Train<'a> {
         FitInput {
             profiles,
             item_ids: self.item_ids.unwrap_or(&[]),
+            item_features: self.item_features,
+            user_features: self.user_features,
             until: self.until,
             seed,
             ..FitInput::of(sequences)

@@ -72,6 +72,7 @@ fn sequential_tables(shrink: u64) {
     sequential(Values::Rows, 5_600, 50_000 / shrink);
     sequential(Values::Listeners, 14_000, 50_000 / shrink);
     sequential(Values::Winsorized, 14_000, 50_000 / shrink);
+    sequential(Values::Listeners, 56_000, 50_000 / shrink);
     println!();
     println!("few units");
     sequential(Values::Rows, 1_400, 50_000 / shrink);
@@ -148,18 +149,20 @@ fn sequential(values: Values, users: usize, runs: u64) {
     // The effect that the fixed test of all users finds in 80 % of these very runs: a rule's power beside it is
     // what looking costs, and nothing else.
     let effects = [0, 1].map(|split| {
-        let mut needed: Vec<f64> = sums.par_iter().map(|s| found_from(&s[split])).collect();
-        needed.sort_unstable_by(f64::total_cmp);
-        needed[(needed.len() * 4).div_ceil(5) - 1]
+        [1.0, -1.0].map(|sign| {
+            let mut needed: Vec<f64> = sums.par_iter().map(|s| found_from(&s[split], sign)).collect();
+            needed.sort_unstable_by(f64::total_cmp);
+            sign * needed[(needed.len() * 4).div_ceil(5) - 1]
+        })
     });
-    // Per split, without and with the effect, per rule.
+    // Per split; without the effect, with it and with its opposite; per rule.
     let width = names.len();
     let hits: Vec<u64> = sums
         .par_iter()
         .map(|sums| {
-            let mut hit = Vec::with_capacity(4 * width);
-            for (effect, sums) in effects.iter().zip(sums) {
-                for shift in [0.0, *effect] {
+            let mut hit = Vec::with_capacity(6 * width);
+            for ([up, down], sums) in effects.iter().zip(sums) {
+                for shift in [0.0, *up, *down] {
                     let looks = path(sums, shift);
                     let crosses = |b: &[f64]| looks.iter().zip(b).any(|(l, b)| l.z.abs() >= *b);
                     hit.extend(rules.iter().map(|(_, b)| crosses(b)));
@@ -175,9 +178,9 @@ fn sequential(values: Values, users: usize, runs: u64) {
             }
             hit.into_iter().map(u64::from).collect::<Vec<u64>>()
         })
-        .reduce(|| vec![0; 4 * width], |a, b| a.iter().zip(&b).map(|(x, y)| x + y).collect());
-    for (hits, split) in hits.chunks(2 * width).zip(SPLITS) {
-        for (hits, what) in hits.chunks(width).zip(["A/A", "power"]) {
+        .reduce(|| vec![0; 6 * width], |a, b| a.iter().zip(&b).map(|(x, y)| x + y).collect());
+    for (hits, split) in hits.chunks(3 * width).zip(SPLITS) {
+        for (hits, what) in hits.chunks(width).zip(["A/A", "power", "power, effect downwards"]) {
             for (name, hits) in names.iter().zip(hits) {
                 // Peeking has no power to speak of; normal boundaries matter where units are few.
                 let shown = match *name {
@@ -193,12 +196,11 @@ fn sequential(values: Values, users: usize, runs: u64) {
     }
 }
 
-/// Least effect from which on the fixed test of all users would find it in this run. A shift of all treated
-/// values moves the difference and leaves its standard error alone.
-fn found_from(by_look: &[[ArmSums; 2]; LOOKS]) -> f64 {
+/// Least effect of a sign from which on the fixed test of all users would find it in this run. A shift of all
+/// treated values moves the difference and leaves its standard error alone.
+fn found_from(by_look: &[[ArmSums; 2]; LOOKS], sign: f64) -> f64 {
     let last = path(by_look, 0.0)[LOOKS - 1];
-    student_boundary(normal::upper_quantile(0.025), last.dof) * last.standard_error
-        - last.statistic * last.standard_error
+    (student_boundary(normal::upper_quantile(0.025), last.dof) - sign * last.statistic) * last.standard_error
 }
 
 /// Sums by split, look and arm.

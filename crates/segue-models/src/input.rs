@@ -58,6 +58,20 @@ pub struct UserFeatures<'a> {
     pub valid_from: &'a [i64],
 }
 
+impl<'a> UserFeatures<'a> {
+    /// Market, plan and birth year of a listener as known at a moment (UTC milliseconds); nothing of facts that hold
+    /// from later on.
+    #[must_use]
+    pub fn known_at(&self, user: usize, at: i64) -> (Option<&'a str>, Option<&'a str>, Option<i32>) {
+        if self.valid_from.get(user).is_some_and(|&from| from > at) {
+            return (None, None, None);
+        }
+        let name = |names: &'a [String]| names.get(user).map(String::as_str).filter(|name| !name.is_empty());
+        let birth_year = self.birth_year.get(user).copied().filter(|&year| year != 0);
+        (name(self.market), name(self.plan), birth_year)
+    }
+}
+
 /// Undated counts: user row `u` owns `offsets[u]..offsets[u + 1]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Profiles<'a> {

@@ -38,7 +38,7 @@ pub use recommender::{Contribution, ItemFilter, Query, Recommender, Scored};
 pub use registry::{Model, RecommenderKind, fit_recommender, recommender_kind};
 pub use retrieval::RECOMMENDERS;
 pub use search::{SearchError, SearchSpace};
-pub use snapshot_input::SnapshotInput;
+pub use snapshot_input::{SnapshotFeatures, SnapshotInput};
 pub use tensors::{ModelParts, Tensors};
 pub use training::{Checkpoints, RoundReport, TrainingRecord, TrainingRun};
 pub use vectors::Vectors;

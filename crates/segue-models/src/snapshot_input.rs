@@ -25,14 +25,7 @@ use crate::{DailyPlays, FitInput, ItemFeatures, Profiles, UNKNOWN_FEATURE, UserF
 pub struct SnapshotInput {
     item_keys: Vec<ItemKey>,
     item_ids: Vec<String>,
-    artist: Vec<u32>,
-    album: Vec<u32>,
-    genre: Vec<u32>,
-    content: Vec<f32>,
-    user_market: Vec<String>,
-    user_plan: Vec<String>,
-    user_birth_year: Vec<i32>,
-    user_valid_from: Vec<i64>,
+    features: SnapshotFeatures,
     markets: Vec<String>,
     day: Vec<Day>,
     market: Vec<u32>,
@@ -50,18 +43,7 @@ impl SnapshotInput {
         let mut out = Self {
             item_keys: snapshot.item_keys().iter().map(|&key| ItemKey(key)).collect(),
             item_ids: snapshot.items().iter().map(|item| item.item_id.clone()).collect(),
-            artist: numbered(snapshot.items(), |item| item.artist_ids.first()),
-            album: numbered(snapshot.items(), |item| item.album_id.as_ref()),
-            genre: numbered(snapshot.items(), |item| item.tags.first()),
-            content: content(snapshot.items()),
-            user_market: of_users(snapshot.users(), |user| user.market.clone()),
-            user_plan: of_users(snapshot.users(), |user| user.plan.clone()),
-            user_birth_year: of_users(snapshot.users(), |user| user.birth_year_bucket),
-            user_valid_from: snapshot
-                .users()
-                .iter()
-                .map(|u| u.valid_from.map_or(i64::MIN, |t| t.0))
-                .collect(),
+            features: SnapshotFeatures::new(snapshot),
             markets: snapshot.markets().to_vec(),
             ..Self::default()
         };
@@ -112,18 +94,8 @@ impl SnapshotInput {
             }),
             item_ids: &self.item_ids,
             item_keys: &self.item_keys,
-            item_features: ItemFeatures {
-                artist: &self.artist,
-                album: &self.album,
-                genre: &self.genre,
-                content: &self.content,
-            },
-            user_features: UserFeatures {
-                market: &self.user_market,
-                plan: &self.user_plan,
-                birth_year: &self.user_birth_year,
-                valid_from: &self.user_valid_from,
-            },
+            item_features: self.features.items(),
+            user_features: self.features.users(),
             until,
             seed,
         }
@@ -133,6 +105,54 @@ impl SnapshotInput {
     #[must_use]
     pub fn item_keys(&self) -> &[ItemKey] {
         &self.item_keys
+    }
+}
+
+/// What a snapshot knows of items and listeners besides plays; owned, to be borrowed from.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotFeatures {
+    artist: Vec<u32>,
+    album: Vec<u32>,
+    genre: Vec<u32>,
+    content: Vec<f32>,
+    market: Vec<String>,
+    plan: Vec<String>,
+    birth_year: Vec<i32>,
+    valid_from: Vec<i64>,
+}
+
+impl SnapshotFeatures {
+    /// Copies what has to be reshaped.
+    #[must_use]
+    pub fn new(snapshot: &Snapshot) -> Self {
+        let (items, users) = (snapshot.items(), snapshot.users());
+        Self {
+            artist: numbered(items, |item| item.artist_ids.first()),
+            album: numbered(items, |item| item.album_id.as_ref()),
+            genre: numbered(items, |item| item.tags.first()),
+            content: content(items),
+            market: of_users(users, |user| user.market.clone()),
+            plan: of_users(users, |user| user.plan.clone()),
+            birth_year: of_users(users, |user| user.birth_year_bucket),
+            valid_from: users.iter().map(|user| user.valid_from.map_or(i64::MIN, |t| t.0)).collect(),
+        }
+    }
+
+    /// Features of items by row.
+    #[must_use]
+    pub fn items(&self) -> ItemFeatures<'_> {
+        ItemFeatures { artist: &self.artist, album: &self.album, genre: &self.genre, content: &self.content }
+    }
+
+    /// Features of listeners by row.
+    #[must_use]
+    pub fn users(&self) -> UserFeatures<'_> {
+        UserFeatures {
+            market: &self.market,
+            plan: &self.plan,
+            birth_year: &self.birth_year,
+            valid_from: &self.valid_from,
+        }
     }
 }
 

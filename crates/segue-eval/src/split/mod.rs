@@ -14,6 +14,7 @@ mod leave_one_out;
 use std::fmt;
 
 use segue_data::Sequence;
+use segue_models::{ItemFeatures, Query, UserFeatures};
 use segue_types::TimestampMs;
 use serde::{Deserialize, Serialize};
 
@@ -227,6 +228,8 @@ pub struct Split<'a> {
     targets: Vec<u32>,
     user_ids: Option<&'a [String]>,
     item_ids: Option<&'a [String]>,
+    item_features: ItemFeatures<'a>,
+    user_features: UserFeatures<'a>,
 }
 
 impl Split<'_> {
@@ -252,6 +255,14 @@ impl Split<'_> {
         }
     }
 
+    /// The question a case asks: the history, the moment, and what is known of the user by then.
+    #[must_use]
+    pub fn query(&self, case: usize) -> Query<'_> {
+        let at = self.now.map_or(i64::MAX, |now| now.0);
+        let (market, plan, birth_year) = self.user_features.known_at(self.user(case), at);
+        Query { history: self.history(case), now: self.now, market, plan, birth_year, current: None }
+    }
+
     /// Item rows to predict, ascending, each once, at least one.
     #[must_use]
     pub fn targets(&self, case: usize) -> &[u32] {
@@ -266,6 +277,8 @@ impl Split<'_> {
             until: self.until,
             user_ids: self.user_ids,
             item_ids: self.item_ids,
+            item_features: self.item_features,
+            user_features: self.user_features,
             seed: self.seed,
         }
     }
@@ -304,6 +317,8 @@ fn settle<'a>(
         targets: Vec::new(),
         user_ids: data.user_ids,
         item_ids: data.item_ids,
+        item_features: data.item_features,
+        user_features: data.user_features,
     };
     let n_asked = cases.len();
     let mut seen = Vec::new();

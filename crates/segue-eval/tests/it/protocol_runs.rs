@@ -6,8 +6,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 use segue_data::OwnedSequences;
 use segue_eval::{
-    Candidates, Dataset, EvaluationReport, NoObserver, Observer, Progress, Protocol, TieRule, evaluate,
+    Candidates, Dataset, EvaluationReport, FitAndRecommend, Fitted, GlobalTime, NoObserver, Observer,
+    Progress, Protocol, SplitSpec, TieRule, Train, evaluate,
 };
+use segue_models::{ItemFeatures, ItemFilter, ModelError, Query, Scored, UserFeatures};
+use segue_types::TimestampMs;
 use sha2::{Digest, Sha256};
 
 use crate::support::{ByScore, protocol, run, value};
@@ -188,4 +191,59 @@ fn the_observer_gives_the_clock_and_sees_the_end() {
         run(&protocol(&["ndcg"], &[5]), data.view(), &ByScore(|_, _| 0.0)).unwrap().models[0].fit_seconds,
         None
     );
+}
+
+/// Recommends the artist's items to those who are told to live in the artist's market.
+struct ByFacts;
+
+struct FittedByFacts(Vec<u32>);
+
+impl FitAndRecommend for ByFacts {
+    fn fit<'a>(&'a self, train: &Train<'_>) -> Result<Box<dyn Fitted + 'a>, ModelError> {
+        Ok(Box::new(FittedByFacts(train.fit_input(0).item_features.artist.to_vec())))
+    }
+}
+
+impl Fitted for FittedByFacts {
+    fn recommend(
+        &self,
+        _user: usize,
+        query: &Query<'_>,
+        k: usize,
+        filter: &ItemFilter<'_>,
+        out: &mut Vec<Scored>,
+    ) -> Result<(), ModelError> {
+        let artist = query.market.map_or(9, |market| u32::from(market == "DE"));
+        let items = (0..self.0.len() as u32).filter(|&i| filter.admits(i) && self.0[i as usize] == artist);
+        out.extend(items.take(k).map(|item| Scored { item, score: 1.0 }));
+        Ok(())
+    }
+}
+
+#[test]
+fn models_see_the_facts_of_items_and_are_told_those_of_who_asks_by_then() {
+    // Each listener plays one artist's three items, the last after the split.
+    let users = (0..40_u32).map(|u| [0, 2, 4].map(|i| (i + u / 2 * 2) % 6 + u % 2).to_vec());
+    let known_at = (0..120).map(|play| if play % 3 < 2 { play % 3 } else { 10 }).collect();
+    let data = OwnedSequences { known_at, ..OwnedSequences::from_items(6, users) };
+    let artist = [0, 1, 0, 1, 0, 1];
+    let market: Vec<String> = (0..40).map(|u| ["SE", "DE"][u % 2].to_owned()).collect();
+    let of = |valid_from: &[i64]| {
+        let dataset = Dataset {
+            item_features: ItemFeatures { artist: &artist, ..ItemFeatures::default() },
+            user_features: UserFeatures { market: &market, valid_from, ..UserFeatures::default() },
+            ..Dataset::from(data.view())
+        };
+        let p = Protocol {
+            split: SplitSpec::GlobalTime(GlobalTime {
+                test_start: Some(TimestampMs(5)),
+                ..GlobalTime::default()
+            }),
+            ..protocol(&["recall"], &[2])
+        };
+        value(&evaluate(&p, &dataset, &[("m", &ByFacts)], &NoObserver).unwrap(), "recall", 2)
+    };
+    assert_eq!(of(&[]), 1.0);
+    assert_eq!(of(&[i64::MIN; 40]), of(&[]));
+    assert_eq!(of(&[1_000; 40]), 0.0, "who moves in later is a stranger");
 }

@@ -123,15 +123,8 @@ impl<'a> Windows<'a> {
     #[must_use]
     pub fn user_token(&self, user: u32, plays: Sequence<'_>) -> Option<u32> {
         let known_at = plays.known_at.first().copied().unwrap_or(i64::MAX);
-        let holds = self.users.valid_from.get(user as usize).is_none_or(|&from| from <= known_at);
-        if !self.has_user_tokens {
-            return None;
-        }
-        let users = self.users;
-        let user = user as usize;
-        let name = |names: &'a [String]| names.get(user).filter(|_| holds).map(String::as_str);
-        let birth_year = users.birth_year.get(user).filter(|_| holds).copied();
-        Some(user_code(name(users.market), name(users.plan), birth_year))
+        let (market, plan, birth_year) = self.users.known_at(user as usize, known_at);
+        self.has_user_tokens.then(|| user_code(market, plan, birth_year))
     }
 
     /// Listeners to hold out of: a seeded sample of those with at least three plays.

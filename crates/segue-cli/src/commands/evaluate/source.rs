@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use segue_data::Snapshot;
 use segue_eval::{Column, Dataset, DatasetFile, ItemTags, OwnedProfiles, Plays};
+use segue_models::SnapshotFeatures;
 use serde::Serialize;
 
 /// Data with everything an evaluation borrows from it.
@@ -18,7 +19,13 @@ pub(crate) struct Source {
 }
 
 enum Held {
-    Home { snapshot: Box<Snapshot>, profiles: OwnedProfiles, user_ids: Vec<String>, item_ids: Vec<String> },
+    Home {
+        snapshot: Box<Snapshot>,
+        profiles: OwnedProfiles,
+        user_ids: Vec<String>,
+        item_ids: Vec<String>,
+        features: Box<SnapshotFeatures>,
+    },
     File(DatasetFile),
 }
 
@@ -48,6 +55,7 @@ impl Source {
                 profiles: OwnedProfiles::from_counts(snapshot.n_items(), users),
                 user_ids: snapshot.users().iter().map(|u| u.user_id.clone()).collect(),
                 item_ids: snapshot.items().iter().map(|i| i.item_id.clone()).collect(),
+                features: Box::new(SnapshotFeatures::new(&snapshot)),
                 snapshot: Box::new(snapshot),
             },
         })
@@ -116,14 +124,20 @@ impl Source {
     pub(crate) fn dataset(&self) -> Dataset<'_> {
         let base = match &self.held {
             Held::File(file) => file.dataset(),
-            Held::Home { snapshot, profiles, user_ids, item_ids } => {
+            Held::Home { snapshot, profiles, user_ids, item_ids, features } => {
                 let sequences = snapshot.sequences();
                 let plays = if sequences.n_plays() > 0 || profiles.item.is_empty() {
                     Plays::Sequences(sequences)
                 } else {
                     Plays::Profiles(profiles.view())
                 };
-                Dataset { user_ids: Some(user_ids), item_ids: Some(item_ids), ..Dataset::from(plays) }
+                Dataset {
+                    user_ids: Some(user_ids),
+                    item_ids: Some(item_ids),
+                    item_features: features.items(),
+                    user_features: features.users(),
+                    ..Dataset::from(plays)
+                }
             }
         };
         Dataset {
