@@ -11,6 +11,7 @@ memory, also the largest part that is not a file's (sampled every 20 ms). Exits 
 
 The increment: the last day with plays and what came late after it are taken out of the log, `prepare`
 runs, the day comes back, `prepare` runs again, and a rebuild of everything has to give the same bytes.
+Beside it: the days that the increment reads, prepared as if there were no others.
 The same with the day 32 days before it, so that one sees what a day costs after half the history.
 """
 
@@ -239,6 +240,12 @@ def world(binary, home, users, items, days, args):
         rebuilt, _ = prepared(f"rebuild with day {at + 1}", binary, home, args.threads[-1], rows)
         if rebuilt["snapshot_id"] != report["snapshot_id"]:
             sys.exit("the increment is not the rebuild")
+        alone = home / "alone"
+        shutil.copytree(home / "log", alone / "log", ignore=lambda folder, names: names if folder.endswith("plays") else [])
+        for day in days_of_log[at + 1 - report["n_days_read"] : at + 1]:
+            shutil.copytree(day, alone / "log" / "plays" / day.name)
+        prepared("the days that it reads, from nothing", binary, alone, args.threads[-1], rows)
+        shutil.rmtree(alone)
         for day in days_of_log[at + 1 :]:
             (away / day.name).rename(day)
         shutil.rmtree(snapshots)
