@@ -23,15 +23,15 @@ of what is done.
 """
 
 import argparse
-import json
 import math
 import os
 import random
 import resource
 import shutil
-import subprocess
 import sys
-import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from simulated_home import START, Program, day
 
 parser = argparse.ArgumentParser()
 parser.add_argument("binary")
@@ -42,9 +42,9 @@ parser.add_argument("--days", type=int, default=5, help="days of the experiment"
 parser.add_argument("--window", type=int, default=3, help="days after the first exposure that count")
 parser.add_argument("--live-popularity", action="store_true")
 args = parser.parse_args()
-binary, work, listeners, shared = os.path.abspath(args.binary), args.work, args.listeners, args.live_popularity
+work, listeners, shared = args.work, args.listeners, args.live_popularity
 USERS, ITEMS, DAYS, LIVE, WINDOW, SHARED = max(800, listeners), 3000, 30, args.days, args.window, 10
-START = 20698  # WorldConfig::default().start_day
+program = Program(args.binary, USERS, ITEMS, DAYS)
 
 # What is measured is the analysis, not how fast the machine is: no stage runs out of time. Requests are kept cheap:
 # fewer candidates, which one record in a hundred keeps, since no analysis reads them.
@@ -103,41 +103,10 @@ sql = "SELECT user_id AS unit, occurred_at AS at, coalesce(listened_ms, 0) / 600
 """
 
 
-def segue(home, *arguments):
-    done = subprocess.run([binary, *arguments, "--home", home, "--json", "--quiet"], capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"segue {' '.join(arguments)}: {done.stderr[-800:]}")
-    return json.loads(done.stdout)
-
-
-def day(n):
-    return time.strftime("%Y-%m-%d", time.gmtime((START + n) * 86400))
-
-
-def live(home, luck, run):
-    """Listeners live `LIVE` days against a server over `home`; the log is drained when it stops."""
-    address = os.path.join(home, "address")
-    server = subprocess.Popen(
-        [binary, "serve", "--home", home, "--client-clock", "--listen", "127.0.0.1:0", "--address-file", address, "--quiet"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not os.path.exists(address):
-        if server.poll() is not None:
-            sys.exit("the server ended")
-        time.sleep(0.02)
-    with open(address) as f:
-        url = f.read().strip()
-    try:
-        segue(home, "sim", "--server", url, "--users", str(USERS), "--items", str(ITEMS), "--days", str(DAYS), "--seed", "1",
-              "--listeners", str(listeners), "--from", day(DAYS), "--for-days", str(LIVE), "--luck", str(luck), "--run", run)
-    finally:
-        server.terminate()
-        server.wait()
-
-
 def minutes(home, name):
     """Mean minutes per listener in the window after the first exposure, over closed windows."""
     end = f"to_timestamp({(START + DAYS + LIVE) * 86400})"
-    rows = segue(home, "sql", f"""
+    rows = program.run(home, "sql", f"""
         WITH shown AS (SELECT user_id, min(composed_at) AS first
                        FROM (SELECT user_id, composed_at, unnest(arms) AS arm FROM slates)
                        WHERE arm = '{name}' GROUP BY user_id),
@@ -162,16 +131,15 @@ def start(home, name, a, b):
     path = os.path.join(home, "trial.toml")
     with open(path, "w") as f:
         f.write(text)
-    segue(home, "experiment", "start", path)
+    program.run(home, "experiment", "start", path)
 
 
 base = os.path.join(work, "base")
 shutil.rmtree(work, ignore_errors=True)
-segue(base, "sim", "--users", str(USERS), "--items", str(ITEMS), "--days", str(DAYS), "--seed", "1")
+program.log(base, 1)
 with open(os.path.join(base, "segue.toml"), "a") as f:
     f.write(PATIENT if shared else PATIENT + APART)
-segue(base, "prepare")
-segue(base, "train")
+program.learn(base)
 
 def cpu_seconds():
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -183,7 +151,7 @@ def lived(name, a, b, r, luck, run):
     home = home_with(name)
     start(home, f"r{r}", a, b)
     before = cpu_seconds()
-    live(home, luck, run)
+    program.live(home, 1, listeners, DAYS, LIVE, luck, run)
     return home, cpu_seconds() - before
 
 
@@ -216,7 +184,7 @@ def repeat(r):
     truth = truths[luck]
     home, used = lived("ab", 1, 1, r, luck, run)
     seconds, lives = seconds + used, lives + listeners
-    analysis = segue(home, "experiment", "analyze", f"queue-r{r}")
+    analysis = program.run(home, "experiment", "analyze", f"queue-r{r}")
     found = analysis["comparisons"][0]["metrics"][0]["rule"]["looks"][-1]
     for name in ("a", "b"):
         own = minutes(home, f"queue-r{r}={name}")

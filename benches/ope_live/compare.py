@@ -11,20 +11,20 @@ of it. An arm changes what its listeners do later, which no estimate from anothe
 small.
 """
 
-import json
 import math
 import os
 import shutil
-import subprocess
 import sys
-import time
 
-segue_path, work = os.path.abspath(sys.argv[1]), sys.argv[2]
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from simulated_home import Program
+
+work = sys.argv[2]
 worlds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
 listeners = int(sys.argv[4]) if len(sys.argv) > 4 else 400
 days = int(sys.argv[5]) if len(sys.argv) > 5 else 4
 USERS, ITEMS, LOG_DAYS = max(listeners, 400), 2000, 20
-START = 20698  # WorldConfig::default().start_day
+program = Program(sys.argv[1], USERS, ITEMS, LOG_DAYS)
 
 LOGGING = {"temperature": 0.2, "epsilon": 0.3}
 ARMS = {
@@ -33,13 +33,6 @@ ARMS = {
     "less exploration": {"epsilon": 0.2, "temperature": 0.18},
     "best first": {"selector": "top"},
 }
-
-
-def segue(home, *arguments):
-    done = subprocess.run([segue_path, *arguments, "--home", home, "--json", "--quiet"], capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"segue {' '.join(arguments)}: {done.stdout[-400:]} {done.stderr[-800:]}")
-    return json.loads(done.stdout)
 
 
 def configure(home, change):
@@ -57,22 +50,7 @@ def configure(home, change):
 
 
 def live(home, seed, run):
-    address = os.path.join(home, "address")
-    if os.path.exists(address):
-        os.remove(address)
-    server = subprocess.Popen([segue_path, "serve", "--home", home, "--client-clock", "--listen", "127.0.0.1:0",
-                               "--address-file", address, "--quiet"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not os.path.exists(address):
-        if server.poll() is not None:
-            sys.exit("the server ended")
-        time.sleep(0.02)
-    with open(address) as f:
-        url = f.read().strip()
-    first = time.strftime("%Y-%m-%d", time.gmtime((START + LOG_DAYS) * 86400))
-    segue(home, "sim", "--server", url, "--users", str(USERS), "--items", str(ITEMS), "--days", str(LOG_DAYS), "--seed",
-          str(seed), "--listeners", str(listeners), "--from", first, "--for-days", str(days), "--luck", str(seed), "--run", run)
-    server.terminate()
-    server.wait()
+    program.live(home, seed, listeners, LOG_DAYS, days, seed, run)
 
 
 def judge(home, arms, gate=""):
@@ -84,7 +62,7 @@ def judge(home, arms, gate=""):
             if change:
                 f.write("[target.shelf.made_for_you]\n")
                 f.writelines(f'{k} = "{v}"\n' if isinstance(v, str) else f"{k} = {v}\n" for k, v in change.items())
-    return segue(home, "ope", path)["targets"]
+    return program.run(home, "ope", path)["targets"]
 
 
 # Lets everything pass: what would have been printed without a gate.
@@ -104,11 +82,10 @@ print("| world | arm | slates | family | verdict | estimate, 95 % | true value |
 print("|---|---|---|---|---|---|---|---|")
 for seed in range(1, worlds + 1):
     base = os.path.join(work, f"w{seed}")
-    segue(base, "sim", "--users", str(USERS), "--items", str(ITEMS), "--days", str(LOG_DAYS), "--seed", str(seed))
+    program.log(base, seed)
     with open(os.path.join(base, "segue.toml")) as f:
         FIRST = f.read()
-    segue(base, "prepare")
-    segue(base, "train")
+    program.learn(base)
     logging = os.path.join(work, f"w{seed}-logging")
     shutil.copytree(base, logging)
     configure(logging, {})
