@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does `segue experiment analyze` cover the truth? An A/B test on the running server, many times over.
 
-    benches/live_experiment/run [--repetitions N] [--listeners N] [--days N] [--window N] [--live-popularity]
+    benches/live_experiment/run [--first N] [--repetitions N] [--listeners N] [--days N] [--window N] [--live-popularity]
 
 One made-up world, models trained once. Per repetition, with a randomisation of its own (the experiment's name salts it):
 
@@ -37,6 +37,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("binary")
 parser.add_argument("work")
 parser.add_argument("--repetitions", type=int, default=20)
+parser.add_argument("--first", type=int, default=1, help="repetition to begin with: a long run may be cut in two")
 parser.add_argument("--listeners", type=int, default=400)
 parser.add_argument("--days", type=int, default=5, help="days of the experiment")
 parser.add_argument("--window", type=int, default=3, help="days after the first exposure that count")
@@ -198,7 +199,7 @@ def repeat(r):
 
 
 try:
-    for r in range(1, args.repetitions + 1):
+    for r in range(args.first, args.repetitions + 1):
         repeat(r)
 except KeyboardInterrupt:
     truths = {luck: truth for luck, truth in truths.items() if len(truth) == 2}

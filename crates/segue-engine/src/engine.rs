@@ -308,6 +308,7 @@ impl Engine {
             request.market.clone_from(&facts.market);
         }
         let consent = facts.consent != Some(false);
+        let holds = facts.valid_from.is_none_or(|from| from <= now);
         let hidden = entry.state.interactions().standing.iter();
         let hidden: Vec<ItemKey> = hidden
             .filter(|(_, s)| s.has(segue_data::folds::interactions::flag::HIDDEN))
@@ -342,8 +343,8 @@ impl Engine {
             now,
             user,
             market: request.market.clone(),
-            plan: facts.plan.filter(|_| consent),
-            birth_year: facts.birth_year_bucket.filter(|_| consent),
+            plan: facts.plan.filter(|_| consent && holds),
+            birth_year: facts.birth_year_bucket.filter(|_| consent && holds),
             allow_explicit: facts.allow_explicit != Some(false),
             consent,
             current: request.current_item_id.as_deref().map(ItemKey::of),

@@ -43,6 +43,16 @@ pub struct ItemFeatures<'a> {
     pub genre: &'a [u32],
     /// Content vectors `[n_items, size]` of any size, or empty; zeros for an item that has none.
     pub content: &'a [f32],
+    /// UTC milliseconds from when on an item's features hold, `i64::MIN` for always; `[n_items]` or empty.
+    pub valid_from: &'a [i64],
+}
+
+impl ItemFeatures<'_> {
+    /// Whether what is said of an item holds before `until`: only then may a fit with that end see it.
+    #[must_use]
+    pub fn is_known(&self, item: usize, until: Option<TimestampMs>) -> bool {
+        until.is_none_or(|until| self.valid_from.get(item).is_none_or(|&from| from < until.0))
+    }
 }
 
 /// Features of listeners by row, each `[n_users]` or empty.
@@ -186,6 +196,9 @@ impl<'a> FitInput<'a> {
                 return Err(ModelError::Shape { what, expected: n, got: got as usize });
             }
         }
+        if !f.valid_from.is_empty() {
+            equal("moments of items' facts", n, f.valid_from.len())?;
+        }
         if !f.content.is_empty() {
             equal("content vectors of items", f.content.len().next_multiple_of(n.max(1)), f.content.len())?;
             if let Some(at) = f.content.iter().position(|x| !x.is_finite()) {
@@ -194,6 +207,9 @@ impl<'a> FitInput<'a> {
             }
         }
         let u = &self.user_features;
+        // Undated data has profiles beside no sequences.
+        let n_profiles = self.profiles.map_or(0, |p| p.offsets.len().saturating_sub(1));
+        let n_users = s.n_users().max(n_profiles);
         for (what, got) in [
             ("markets of listeners", u.market.len()),
             ("plans of listeners", u.plan.len()),
@@ -201,7 +217,7 @@ impl<'a> FitInput<'a> {
             ("moments of listeners' facts", u.valid_from.len()),
         ] {
             if got != 0 {
-                equal(what, s.n_users(), got)?;
+                equal(what, n_users, got)?;
             }
         }
         if let Some(p) = &self.profiles {

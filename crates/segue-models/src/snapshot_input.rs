@@ -115,6 +115,7 @@ pub struct SnapshotFeatures {
     album: Vec<u32>,
     genre: Vec<u32>,
     content: Vec<f32>,
+    item_valid_from: Vec<i64>,
     market: Vec<String>,
     plan: Vec<String>,
     birth_year: Vec<i32>,
@@ -131,6 +132,7 @@ impl SnapshotFeatures {
             album: numbered(items, |item| item.album_id.as_ref()),
             genre: numbered(items, |item| item.tags.first()),
             content: content(items),
+            item_valid_from: items.iter().map(|item| item.valid_from.map_or(i64::MIN, |t| t.0)).collect(),
             market: of_users(users, |user| user.market.clone()),
             plan: of_users(users, |user| user.plan.clone()),
             birth_year: of_users(users, |user| user.birth_year_bucket),
@@ -141,7 +143,13 @@ impl SnapshotFeatures {
     /// Features of items by row.
     #[must_use]
     pub fn items(&self) -> ItemFeatures<'_> {
-        ItemFeatures { artist: &self.artist, album: &self.album, genre: &self.genre, content: &self.content }
+        ItemFeatures {
+            artist: &self.artist,
+            album: &self.album,
+            genre: &self.genre,
+            content: &self.content,
+            valid_from: &self.item_valid_from,
+        }
     }
 
     /// Features of listeners by row.

@@ -46,6 +46,7 @@ impl HttpService {
             .http_status_as_error(false)
             // It has no authorities to trust, so that it cannot be led on to https.
             .max_redirects(0)
+            .proxy(None)
             .build()
             .new_agent();
         Self { agent, base: url.trim_end_matches('/').to_owned() }
@@ -54,7 +55,7 @@ impl HttpService {
     fn post<B: Serialize, T: DeserializeOwned>(&self, path: &'static str, body: &B) -> Result<T, SimError> {
         let failed = |detail: String| SimError::Service { what: path, detail };
         let url = format!("{}{path}", self.base);
-        if url.starts_with("https:") {
+        if !url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) {
             return Err(failed(format!(
                 "{url}: simulated listeners speak plain HTTP; name an http:// address"
             )));

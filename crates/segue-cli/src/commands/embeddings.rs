@@ -232,12 +232,13 @@ impl Rows {
                     }
                     let mut vector = Vec::new();
                     let user = &users[user];
+                    let holds = user.valid_from.is_none_or(|from| now.is_none_or(|now| from <= now));
                     let query = Query {
                         history,
                         now,
                         market: user.market.as_deref(),
-                        plan: user.plan.as_deref(),
-                        birth_year: user.birth_year_bucket,
+                        plan: user.plan.as_deref().filter(|_| holds),
+                        birth_year: user.birth_year_bucket.filter(|_| holds),
                         ..Query::default()
                     };
                     vectors.user_vector(&query, &mut vector).then_some((n_plays, vector))

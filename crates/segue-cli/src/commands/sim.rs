@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<()> {
             }
         };
     };
-    if url.starts_with("https://") {
+    if crate::store::is_https(url) {
         bail!("--server is `{url}`; simulated listeners speak plain HTTP, as in http://127.0.0.1:8080");
     }
     let config = SessionsConfig {

@@ -279,6 +279,7 @@ fn train_part<'a>(train: &segue_eval::Train<'a>) -> Dataset<'a> {
         Plays::Profiles(profiles) => Dataset::from(profiles),
     };
     (rest.user_ids, rest.item_ids) = (train.user_ids, train.item_ids);
+    (rest.user_features, rest.item_features) = (train.user_features, train.item_features);
     rest
 }
 

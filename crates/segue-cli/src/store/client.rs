@@ -20,15 +20,22 @@ const SYSTEM_FILES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// Longest answer that is read: no file of an artifact is larger.
+const MAX_BODY: u64 = 64 << 30;
+
 /// Sends requests with one body and takes answers with one body.
+///
+/// A request that writes or that carries a credential is answered where it was sent, or fails: a redirect would
+/// lose the body or take the credential elsewhere. A `GET` without one follows redirects from https to https.
 #[derive(Debug)]
 pub(super) struct Client {
     agent: ureq::Agent,
+    is_tls: bool,
     roots: Roots,
 }
 
 /// The certificate authorities that are trusted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Roots {
     /// The file that they come from, if there is one.
     file: Option<PathBuf>,
@@ -36,19 +43,33 @@ struct Roots {
 }
 
 impl Client {
-    /// A client that trusts the authorities of `SSL_CERT_FILE`, else of the machine.
+    /// A client for the server of `base`. With https it trusts the authorities of `SSL_CERT_FILE`, else of the
+    /// machine.
     ///
     /// # Errors
-    /// If `SSL_CERT_FILE` names a file that cannot be read or that holds no certificate.
-    pub(super) fn new() -> Result<Self> {
-        let roots = Roots::of_environment()?;
+    /// If `SSL_CERT_FILE` is asked for and names a file that cannot be read or that holds no certificate.
+    pub(super) fn new(base: &str) -> Result<Self> {
+        let is_tls = is_https(base);
+        let roots = if is_tls { Roots::of_environment()? } else { Roots::default() };
         let agent = ureq::Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(30)))
+            .timeout_recv_response(Some(Duration::from_secs(300)))
+            .https_only(is_tls)
             .http_status_as_error(false)
             .tls_config(roots.tls())
             .build()
             .into();
-        Ok(Self { agent, roots })
+        Ok(Self { agent, is_tls, roots })
+    }
+
+    /// A client for a server of this machine's own network: through no proxy.
+    pub(super) fn local() -> Self {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(30)))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None);
+        Self { agent: config.build().into(), is_tls: false, roots: Roots::default() }
     }
 
     /// The body of `url`; `None` if it is not there (404).
@@ -56,7 +77,9 @@ impl Client {
     /// # Errors
     /// If the server cannot be reached or trusted, or says no.
     pub(super) fn get(&self, url: &str, headers: &[(String, String)]) -> Result<Option<Vec<u8>>> {
-        let request = headers.iter().fold(self.agent.get(url), |r, (name, value)| r.header(name, value));
+        let max_redirects = if self.is_tls && headers.is_empty() { 5 } else { 0 };
+        let request = self.agent.get(url).config().max_redirects(max_redirects).build();
+        let request = headers.iter().fold(request, |r, (name, value)| r.header(name, value));
         self.answer(request.call(), url)
     }
 
@@ -65,7 +88,8 @@ impl Client {
     /// # Errors
     /// If the server cannot be reached or trusted, or says no.
     pub(super) fn put(&self, url: &str, headers: &[(String, String)], body: &[u8]) -> Result<()> {
-        let request = headers.iter().fold(self.agent.put(url), |r, (name, value)| r.header(name, value));
+        let request = self.agent.put(url).config().max_redirects(0).build();
+        let request = headers.iter().fold(request, |r, (name, value)| r.header(name, value));
         match self.answer(request.send(body), url)? {
             Some(_) => Ok(()),
             None => bail!("{url}: status 404: there is no such place to write to"),
@@ -82,7 +106,11 @@ impl Client {
             None => anyhow!(e).context(url.to_owned()),
         })?;
         let status = response.status();
-        let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec();
+        if status.is_redirection() {
+            let to = response.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
+            bail!("{url}: status {status}, which leads to {to}; name that place if it is the right one");
+        }
+        let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec();
         if status.as_u16() == 404 {
             return Ok(None);
         }
@@ -93,6 +121,11 @@ impl Client {
         }
         Ok(Some(body))
     }
+}
+
+/// Whether an address is one of TLS, in any case of letters.
+pub(crate) fn is_https(url: &str) -> bool {
+    url.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("https"))
 }
 
 /// What a client of this process needs to speak TLS: whom it trusts, as [`Client`] does.
@@ -109,7 +142,7 @@ impl Roots {
             Some(name) => Self::of_file(Path::new(&name)).context("SSL_CERT_FILE"),
             None => {
                 let found = SYSTEM_FILES.iter().find_map(|file| Self::of_file(Path::new(file)).ok());
-                Ok(found.unwrap_or(Self { file: None, certificates: Vec::new() }))
+                Ok(found.unwrap_or_default())
             }
         }
     }
@@ -161,7 +194,11 @@ impl Roots {
             }
             _ => "the server and this client agree on no safe connection; it needs TLS 1.2 or 1.3".to_owned(),
         };
-        format!("the server is not trusted and nothing was sent: {cause}; {next}")
+        let what = match cause {
+            rustls::Error::InvalidCertificate(_) => "the server is not trusted and nothing was sent",
+            _ => "there is no safe connection to the server",
+        };
+        format!("{what}: {cause}; {next}")
     }
 }
 

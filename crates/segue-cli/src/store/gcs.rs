@@ -13,7 +13,6 @@ use super::encoded;
 const TOKEN_PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
 
 /// A prefix in a bucket.
-#[derive(Debug)]
 pub(crate) struct Gcs {
     client: Client,
     /// `https://HOST`.
@@ -31,32 +30,39 @@ struct Token {
 
 impl Gcs {
     /// The bucket and prefix `place`. The token is `GOOGLE_OAUTH_ACCESS_TOKEN`, else that of the
-    /// machine's service account; `STORAGE_EMULATOR_HOST` and `GCE_METADATA_HOST` name other servers.
-    pub(super) fn open(place: &str, client: Client) -> Result<Self> {
+    /// machine's service account, by the metadata server that `GCE_METADATA_HOST` may name.
+    /// `STORAGE_EMULATOR_HOST` names a server without accounts: it is sent no token unless one of the two is set.
+    pub(super) fn open(place: &str) -> Result<Self> {
         let setting = |name: &str| env::var(name).ok().filter(|v| !v.is_empty());
         let place = place.trim_matches('/').to_owned();
         if place.is_empty() {
             bail!("gs:// names no bucket; write gs://BUCKET/PREFIX");
         }
-        let endpoint = match setting("STORAGE_EMULATOR_HOST") {
+        let emulator = setting("STORAGE_EMULATOR_HOST");
+        let is_emulator = emulator.is_some();
+        let endpoint = match emulator {
             Some(host) if host.contains("://") => host,
             Some(host) => format!("http://{host}"),
             None => "https://storage.googleapis.com".to_owned(),
         };
         let token = match setting("GOOGLE_OAUTH_ACCESS_TOKEN") {
-            Some(token) => token,
+            Some(token) => Some(token),
+            None if is_emulator && setting("GCE_METADATA_HOST").is_none() => None,
             None => {
                 let host = setting("GCE_METADATA_HOST");
                 let host = host.as_deref().unwrap_or("metadata.google.internal");
-                machine_token(host, &client).with_context(|| {
+                let token = machine_token(host).with_context(|| {
                     format!(
                         "gs://{place} needs GOOGLE_OAUTH_ACCESS_TOKEN (`gcloud auth print-access-token`): \
                          the metadata server {host} gives no token"
                     )
-                })?
+                })?;
+                Some(token)
             }
         };
-        let headers = vec![("authorization".to_owned(), format!("Bearer {token}"))];
+        let bearer = |token| ("authorization".to_owned(), format!("Bearer {token}"));
+        let headers = token.map(bearer).into_iter().collect();
+        let client = Client::new(&endpoint)?;
         Ok(Self { client, endpoint: endpoint.trim_end_matches('/').to_owned(), place, headers })
     }
 
@@ -73,10 +79,10 @@ impl Gcs {
     }
 }
 
-fn machine_token(host: &str, client: &Client) -> Result<String> {
+fn machine_token(host: &str) -> Result<String> {
     let url = format!("http://{host}{TOKEN_PATH}");
     let flavor = [("metadata-flavor".to_owned(), "Google".to_owned())];
-    let answer = client.get(&url, &flavor)?.with_context(|| format!("{url}: status 404"))?;
+    let answer = Client::local().get(&url, &flavor)?.with_context(|| format!("{url}: status 404"))?;
     let token: Token = serde_json::from_slice(&answer).with_context(|| url)?;
     Ok(token.access_token)
 }

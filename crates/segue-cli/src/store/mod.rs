@@ -12,12 +12,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use self::client::Client;
-pub(crate) use self::client::tls;
+pub(crate) use self::client::{is_https, tls};
 use self::gcs::Gcs;
 use self::s3::S3;
 
 /// A folder of files somewhere, by name.
-#[derive(Debug)]
 pub(crate) enum Store {
     /// A folder of this machine, or one that is mounted here.
     Folder(PathBuf),
@@ -30,7 +29,6 @@ pub(crate) enum Store {
 }
 
 /// A server of files.
-#[derive(Debug)]
 pub(crate) struct Http {
     client: Client,
     base: String,
@@ -51,10 +49,10 @@ impl Store {
                 bail!("file://{path}: a file URL has an absolute path, as in file:///models/next")
             }
             Some(("http" | "https", _)) => {
-                Ok(Self::Http(Http { client: Client::new()?, base: text.to_owned() }))
+                Ok(Self::Http(Http { client: Client::new(text)?, base: text.to_owned() }))
             }
-            Some(("s3", place)) => Ok(Self::S3(S3::open(place, Client::new()?)?)),
-            Some(("gs", place)) => Ok(Self::Gcs(Gcs::open(place, Client::new()?)?)),
+            Some(("s3", place)) => Ok(Self::S3(S3::open(place)?)),
+            Some(("gs", place)) => Ok(Self::Gcs(Gcs::open(place)?)),
             Some((scheme, _)) => bail!(
                 "`{scheme}://` is not known; a store is a folder, file://, https://, http://, \
                  s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"

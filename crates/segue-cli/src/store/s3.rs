@@ -12,7 +12,6 @@ use super::encoded;
 use crate::commands::machine_now;
 
 /// A prefix in a bucket, addressed by path (`ENDPOINT/BUCKET/PREFIX/FILE`).
-#[derive(Debug)]
 pub(crate) struct S3 {
     client: Client,
     /// `https://HOST[:PORT]`.
@@ -22,7 +21,6 @@ pub(crate) struct S3 {
     keys: Keys,
 }
 
-#[derive(Debug)]
 struct Keys {
     id: String,
     secret: String,
@@ -33,7 +31,7 @@ struct Keys {
 impl S3 {
     /// The bucket and prefix `place`, with the keys and the endpoint of the environment, by the names
     /// that the tools of AWS use; without an endpoint it is that of AWS in this region.
-    pub(super) fn open(place: &str, client: Client) -> Result<Self> {
+    pub(super) fn open(place: &str) -> Result<Self> {
         let setting = |name: &str| env::var(name).ok().filter(|v| !v.is_empty());
         let needed = |name: &str| setting(name).with_context(|| format!("s3://{place} needs {name}"));
         let region = setting("AWS_REGION")
@@ -55,6 +53,7 @@ impl S3 {
         if place.is_empty() {
             bail!("s3:// names no bucket; write s3://BUCKET/PREFIX");
         }
+        let client = Client::new(&endpoint)?;
         Ok(Self { client, endpoint: endpoint.trim_end_matches('/').to_owned(), place, keys })
     }
 

@@ -270,3 +270,20 @@ fn examples_name_what_a_few_listeners_play_and_would_be_shown() {
     let without = json(&cli, &["--home", "h", "--models", "knn", "--repeats"]);
     assert_eq!(without["examples"].as_array().unwrap().len(), 0);
 }
+
+#[test]
+fn undated_listeners_of_whom_facts_are_known_are_evaluated_too() {
+    let cli = Cli::new();
+    let row =
+        |(user, item): (u32, u32)| format!("u{user},i{},{}\n", (user * 5 + item * 3) % 20, 1 + user % 4);
+    let rows = (0..12).flat_map(|user| (0..12).map(move |item| (user, item))).map(row);
+    cli.write("profiles.csv", &format!("user_id,item_id,n_plays\n{}", rows.collect::<String>()));
+    let users = (0..12).map(|u| format!("u{u},se\n"));
+    cli.write("users.csv", &format!("user_id,market\n{}", users.collect::<String>()));
+    for command in [&["import", "profiles.csv", "users.csv"][..], &["prepare"]] {
+        let output = cli.run(&[command, &["--home", "h", "--quiet"]].concat());
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let found = json(&cli, &["--home", "h", "--models", "item_knn,ease", "--k", "5"]);
+    assert!(value(&found, "item_knn", "ndcg") > 0.0, "{found}");
+}

@@ -199,6 +199,25 @@ fn a_server_whose_certificate_does_not_hold_gets_nothing() {
 }
 
 #[test]
+fn a_place_that_has_moved_takes_nothing_and_is_read_only_over_tls() {
+    let cli = trained();
+    let authority = Authority::new("Segue test authority");
+    cli.write("ca.pem", &authority.pem());
+    let plain = StoreServer::start(None);
+    let safe = StoreServer::start(Some(authority.identity("localhost")));
+    for server in [&plain, &safe] {
+        let run = |arguments: &[&str]| run_at(&cli, arguments, &[("SSL_CERT_FILE", "ca.pem")]);
+        let (place, moved) = (format!("{}/next", server.address), format!("{}/moved/next", server.address));
+        let (done, text) = run(&["model", "push", "next", &place, "--home", "h"]);
+        assert!(done, "{text}");
+        let (done, text) = run(&["model", "push", "next", &moved, "--home", "h"]);
+        assert!(!done && text.contains("302") && text.contains("which leads to /next/"), "{text}");
+        let (done, text) = run(&["model", "pull", &moved, "--name", "moved", "--home", "other"]);
+        assert_eq!(done, moved.starts_with("https:"), "{text}");
+    }
+}
+
+#[test]
 fn a_bucket_of_google_asks_the_metadata_server_for_a_token() {
     let cli = trained();
     let server = StoreServer::start(None);
@@ -207,6 +226,10 @@ fn a_bucket_of_google_asks_the_metadata_server_for_a_token() {
     let (done, text) = run_at(&cli, &push, &[("STORAGE_EMULATOR_HOST", &host), ("GCE_METADATA_HOST", &host)]);
     assert!(done, "{text}");
     assert_eq!(server.paths(), FILES.map(|file| format!("/cloud/next/{file}")));
+
+    // An emulator of which nothing more is said is sent no token: it says no.
+    let (done, text) = run_at(&cli, &push, &[("STORAGE_EMULATOR_HOST", &host)]);
+    assert!(!done && text.contains("403"), "{text}");
 
     let closed = [("STORAGE_EMULATOR_HOST", &*host), ("GCE_METADATA_HOST", "127.0.0.1:1")];
     let (done, text) = run_at(&cli, &push, &closed);

@@ -94,7 +94,9 @@ fn serve(stream: impl Read + Write, objects: &Mutex<BTreeMap<String, Vec<u8>>>) 
     };
     let token = "/computeMetadata/v1/instance/service-accounts/default/token";
     let is_asking = path == token && headers.get("metadata-flavor").is_some_and(|f| f == "Google");
+    let moved = path.strip_prefix("/moved").map(|to| format!("location: {to}\r\n")).unwrap_or_default();
     let (status, answer) = match (&*method, may_write) {
+        _ if !moved.is_empty() => ("302 Found", Vec::new()),
         ("PUT", true) => {
             objects.lock().unwrap().insert(path, body);
             ("200 OK", Vec::new())
@@ -107,7 +109,11 @@ fn serve(stream: impl Read + Write, objects: &Mutex<BTreeMap<String, Vec<u8>>>) 
         _ => ("403 Forbidden", b"AccessDenied".to_vec()),
     };
     let stream = reader.get_mut();
-    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len())?;
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\n{moved}content-length: {}\r\nconnection: close\r\n\r\n",
+        answer.len()
+    )?;
     stream.write_all(&answer)?;
     stream.flush()
 }

@@ -14,7 +14,7 @@
 //! (`snapshot/blocks.rs`), events and states (`snapshot/states.rs`), training rows, and the
 //! catalogue where it is the same.
 //!
-//! What still grows with the log: items, actions and sessions of all plays, which models read as
+//! What still grows with the log: items, actions and contexts of all plays, which models read as
 //! flat columns, are copied one after the other; co-listens of an item played on the new day are
 //! counted over all its plays; plays by market are summed anew where a listener has moved; and the
 //! earlier snapshot is hashed once.

@@ -63,14 +63,16 @@ pub(super) fn want(plan: &BucketPlan<'_>, events: &[Record], slates: &[SlateSeen
     // What became known later than this is neither shown nor an outcome, so a day's rows are final
     // a day later. Impressions from before the log's first slate ask at their own moment each.
     let in_time = |known_at: i64, requested: i64| known_at.saturating_sub(requested) <= HORIZON_MS;
+    // A clock that runs ahead does not make a request come after what became of it.
+    let own_moment = |r: &Record| r.occurred_at.min(r.known_at);
     let is_new = |requested: i64| TimestampMs(requested).day() > plan.base_day;
     match plan.examples_from {
         ExamplesFrom::Nothing => {}
         ExamplesFrom::Plays => {
-            for r in events.iter().filter(|r| r.kind == PLAY && in_time(r.known_at, r.occurred_at)) {
+            for r in events.iter().filter(|r| r.kind == PLAY && in_time(r.known_at, own_moment(r))) {
                 let group = (r.event >> 64) as u64;
-                if is_sampled(group) && is_new(r.occurred_at) {
-                    let (requested_at, item, position) = (r.occurred_at, r.item, r.position);
+                if is_sampled(group) && is_new(own_moment(r)) {
+                    let (requested_at, item, position) = (own_moment(r), r.item, r.position);
                     wanted.push(Wanted { requested_at, group, item, position, event: r.event });
                 }
             }
@@ -78,7 +80,7 @@ pub(super) fn want(plan: &BucketPlan<'_>, events: &[Record], slates: &[SlateSeen
         ExamplesFrom::Impressions => {
             for r in events.iter().filter(|r| r.kind == IMPRESSION && is_sampled(r.slate)) {
                 let has_slates = plan.slates_from.is_some_and(|first| TimestampMs(r.known_at).day() >= first);
-                let requested = if has_slates { composed_at(r.slate) } else { Some(r.occurred_at) };
+                let requested = if has_slates { composed_at(r.slate) } else { Some(own_moment(r)) };
                 let Some(requested_at) = requested else { continue };
                 if in_time(r.known_at, requested_at) && is_new(requested_at) {
                     let (group, item, position) = (r.slate, r.item, r.position);

@@ -1,6 +1,6 @@
 //! When each play began and became known, and how long it was heard: a file per block of days.
 //!
-//! Models read items, actions and sessions of all plays one after the other, so these are flat
+//! Models read items, actions and contexts of all plays one after the other, so these are flat
 //! columns. Moments are twice their size, few readers ask for them and a day only adds to them: they
 //! stay where the day put them, and are gathered into columns when somebody asks for all.
 

@@ -79,7 +79,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let end = prop::option::of(prop::sample::select(EndReason::ALL));
     prop_oneof![
-        4 => (0..9_u8, prop::option::of(0..200_000_i64), end, prop_oneof![Just(0), Just(1), 0..3_000_i64])
+        4 => (0..9_u8, prop::option::of(0..200_000_i64), end, prop_oneof![Just(0), Just(1), -5..0_i64, 0..3_000_i64])
             .prop_map(|(i, l, e, d)| Step::Play(i, l, e, d)),
         1 => (0..9_u8, prop::sample::select(FeedbackKind::ALL)).prop_map(|(i, k)| Step::Feedback(i, k)),
         2 => (prop::collection::vec(0..9_u8, 1..5), 0..3_u8).prop_map(|(s, n)| Step::Slate(s, n)),
@@ -134,7 +134,7 @@ impl Server {
             Step::Wait(minutes) => self.clock += minutes * MINUTE_MS,
             Step::Play(item, listened, end, delay) => {
                 let id = self.id();
-                // A late arrival began long before it is heard of.
+                // A late arrival began long before it is heard of; a clock that runs ahead says later.
                 let began = TimestampMs(self.clock - delay * MINUTE_MS);
                 let play = Play {
                     listened_ms: *listened,

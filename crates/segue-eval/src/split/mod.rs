@@ -255,12 +255,15 @@ impl Split<'_> {
         }
     }
 
-    /// The question a case asks: the history, the moment, and what is known of the user by then.
+    /// The question a case asks: the history, the moment, and what is known of the user by then; without a moment,
+    /// when the last play of the history became known.
     #[must_use]
     pub fn query(&self, case: usize) -> Query<'_> {
-        let at = self.now.map_or(i64::MAX, |now| now.0);
+        let history = self.history(case);
+        let last = || history.known_at.last().copied().unwrap_or(i64::MAX);
+        let at = self.now.map_or_else(last, |now| now.0);
         let (market, plan, birth_year) = self.user_features.known_at(self.user(case), at);
-        Query { history: self.history(case), now: self.now, market, plan, birth_year, current: None }
+        Query { history, now: self.now, market, plan, birth_year, current: None }
     }
 
     /// Item rows to predict, ascending, each once, at least one.

@@ -39,19 +39,22 @@ impl EventFeatureSettings {
     /// Those that the data has.
     #[must_use]
     pub fn for_data(self, input: &FitInput<'_>) -> Self {
-        let (is_dated, has_context) = (input.sequences.is_dated(), !input.sequences.context.is_empty());
+        let is_dated = input.sequences.is_dated();
+        let any = |is_asked: bool, tells: fn(PlayContext) -> usize| {
+            is_asked && input.sequences.context.iter().any(|&byte| tells(PlayContext::from_byte(byte)) != 0)
+        };
+        let surface = any(self.surface, PlayContext::surface);
+        let completion = any(self.completion, PlayContext::completion);
         if (self.hour || self.gap) && !is_dated {
             tracing::info!("the plays have no dates: no hour and no gap of events");
         }
-        if (self.surface || self.completion) && !has_context {
-            tracing::info!("the plays tell no surface and no share heard: neither is an input");
+        if self.surface && !surface {
+            tracing::info!("no play tells where it was started: surface is no input");
         }
-        Self {
-            hour: self.hour && is_dated,
-            gap: self.gap && is_dated,
-            surface: self.surface && has_context,
-            completion: self.completion && has_context,
+        if self.completion && !completion {
+            tracing::info!("no play tells which share of the item was heard: completion is no input");
         }
+        Self { hour: self.hour && is_dated, gap: self.gap && is_dated, surface, completion }
     }
 }
 

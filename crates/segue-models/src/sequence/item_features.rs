@@ -65,12 +65,13 @@ struct Content {
 }
 
 impl Content {
-    fn new(first_row: usize, n_items: usize, vectors: &[f32]) -> Self {
+    /// Items that `is_known` refuses have none.
+    fn new(first_row: usize, n_items: usize, vectors: &[f32], is_known: impl Fn(usize) -> bool) -> Self {
         let size = vectors.len() / n_items.max(1);
         let mut vectors = vectors.to_vec();
-        for vector in vectors.chunks_exact_mut(size.max(1)) {
+        for (item, vector) in vectors.chunks_exact_mut(size.max(1)).enumerate() {
             let length = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-            let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
+            let scale = if length > 0.0 && is_known(item) { 1.0 / length } else { 0.0 };
             vector.iter_mut().for_each(|x| *x = (f64::from(*x) * scale) as f32);
         }
         Self { rows: (first_row as u32..).take(size).collect(), vectors }
@@ -106,6 +107,7 @@ impl FeatureRows {
     pub fn new(input: &FitInput<'_>, settings: ItemFeatureSettings) -> Self {
         let mut out = Self::none(input.n_items() as usize);
         let features = input.item_features;
+        let is_known = |item: usize| features.is_known(item, input.until);
         for (feature, is_on, column) in [
             ("artist", settings.artist, features.artist),
             ("album", settings.album, features.album),
@@ -118,17 +120,17 @@ impl FeatureRows {
                 continue;
             }
             let first = out.n_rows as u32;
-            let known = column.iter().copied().filter(|&v| v != UNKNOWN_FEATURE);
-            out.n_rows += 1 + known.max().map_or(0, |v| v as usize + 1);
+            let value =
+                |(item, &v): (usize, &u32)| Some(v).filter(|&v| v != UNKNOWN_FEATURE && is_known(item));
+            let values: Vec<Option<u32>> = column.iter().enumerate().map(value).collect();
+            out.n_rows += 1 + values.iter().flatten().max().map_or(0, |&v| v as usize + 1);
             out.unknown.push(first);
-            out.kinds.push(
-                column.iter().map(|&v| if v == UNKNOWN_FEATURE { first } else { first + 1 + v }).collect(),
-            );
+            out.kinds.push(values.into_iter().map(|v| v.map_or(first, |v| first + 1 + v)).collect());
         }
         if settings.content && features.content.is_empty() {
             tracing::info!(feature = "content", "the data does not have this feature of items");
         } else if settings.content {
-            let content = Content::new(out.n_rows, out.n_items, features.content);
+            let content = Content::new(out.n_rows, out.n_items, features.content, is_known);
             out.n_rows += content.rows.len();
             out.content = Some(Arc::new(content));
         }
@@ -326,6 +328,7 @@ impl FeatureRows {
 mod tests {
     use segue_data::OwnedSequences;
     use segue_nn::Counter;
+    use segue_types::TimestampMs;
 
     use super::*;
     use crate::registry::Model;
@@ -365,6 +368,31 @@ mod tests {
                       training = { rounds = 6, round_steps = 40, batch = 32, learning_rate = 0.01 }\n";
         let config = format!("{common}{settings}").parse::<toml::Table>().unwrap().try_into().unwrap();
         M::fit(&config, input).unwrap()
+    }
+
+    #[test]
+    fn what_holds_only_after_the_end_of_the_train_part_is_unknown() {
+        let (mut plays, artist) = world();
+        plays.known_at = vec![5; plays.item.len()];
+        let content = content_of(&artist);
+        let mut valid_from = vec![i64::MIN; artist.len()];
+        (valid_from[1], valid_from[2]) = (9, 10);
+        let item_features = ItemFeatures {
+            artist: &artist,
+            content: &content,
+            valid_from: &valid_from,
+            ..ItemFeatures::default()
+        };
+        let input = FitInput { item_features, ..FitInput::of(plays.view()) };
+        let settings = ItemFeatureSettings { artist: true, content: true, ..ItemFeatureSettings::default() };
+        let rows = |until| {
+            let rows = FeatureRows::new(&FitInput { until, ..input }, settings);
+            let content = rows.content.as_ref().unwrap();
+            [0, 1, 2].map(|item| (rows.kinds[0][item] != rows.unknown[0], content.is_there(item)))
+        };
+        assert_eq!(rows(None), [(true, true); 3]);
+        assert_eq!(rows(Some(TimestampMs(10))), [(true, true), (true, true), (false, false)]);
+        assert_eq!(rows(Some(TimestampMs(9))), [(true, true), (false, false), (false, false)]);
     }
 
     /// `feature` is one that tells the artist.
