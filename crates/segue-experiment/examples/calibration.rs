@@ -6,8 +6,9 @@
 //! one number per user. Random numbers are counted, not carried: run `r` is the same on every machine and with any
 //! number of threads.
 //!
-//! `calibration [--quick] [--only WORD]`; the table goes to stdout. `WORD` is one of `sequential`, `mean`, `ratio`,
-//! `quantile`, `cuped`, `gini`, `accumulating`.
+//! `calibration [--quick] [--only WORD] [--world WORLD] [--runs N]`; the table goes to stdout. `WORD` is one of
+//! `sequential`, `mean`, `ratio`, `quantile`, `cuped`, `gini`, `accumulating`; `WORLD` and `N` narrow down
+//! `sequential`: its worlds, as the table calls them, and its runs.
 
 // The table is the program's output.
 #![allow(clippy::print_stdout)]
@@ -26,6 +27,7 @@ use segue_stats::group_sequential::{
 use segue_stats::quantile_metric::{ClusterSums, QuantileSums, quantile_moments_and_dof};
 use segue_stats::random::Stream;
 use segue_stats::ratio_metric::RatioSums;
+use segue_stats::skewness::{SkewSums, skewness_of_difference, with_skewness, without_skewness};
 use segue_stats::welch_t::welch_t;
 
 const LOOKS: usize = 14;
@@ -35,10 +37,12 @@ const SPLITS: [f64; 2] = [0.5, 0.1];
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let shrink = if arguments.iter().any(|a| a == "--quick") { 20 } else { 1 };
-    let only = arguments.iter().skip_while(|a| *a != "--only").nth(1).map(String::as_str);
+    let after = |flag: &str| arguments.iter().skip_while(|a| *a != flag).nth(1).map(String::as_str);
+    let only = after("--only");
     let wants = |word: &str| only.is_none_or(|o| o == word);
     if wants("sequential") {
-        sequential_tables(shrink);
+        let runs = after("--runs").map_or(50_000 / shrink, |n| n.parse().expect("--runs takes a number"));
+        sequential_tables(after("--world"), runs);
     }
     let intervals: [bool; 5] = WORDS.map(wants);
     if intervals.contains(&true) {
@@ -63,19 +67,24 @@ fn main() {
     }
 }
 
-fn sequential_tables(shrink: u64) {
-    println!("error and power over {LOOKS} looks");
+fn sequential_tables(world: Option<&str>, runs: u64) {
+    println!("error and power over {LOOKS} looks; the last worlds have few units");
     println!(
         "{:<10} {:<6} {:>7} {:<46} {:>7} {:>8} {:>8}",
         "world", "split", "users", "rule", "runs", "rate", "± 2 se"
     );
-    sequential(Values::Rows, 5_600, 50_000 / shrink);
-    sequential(Values::Listeners, 14_000, 50_000 / shrink);
-    sequential(Values::Winsorized, 14_000, 50_000 / shrink);
-    sequential(Values::Listeners, 56_000, 50_000 / shrink);
-    println!();
-    println!("few units");
-    sequential(Values::Rows, 1_400, 50_000 / shrink);
+    for (values, users) in [
+        (Values::Rows, 5_600),
+        (Values::Listeners, 14_000),
+        (Values::Winsorized, 14_000),
+        (Values::Listeners, 56_000),
+        (Values::Rows, 1_400),
+        (Values::Heavy, 2_800),
+    ] {
+        if world.is_none_or(|w| w == values.name()) {
+            sequential(values, users, runs);
+        }
+    }
     println!();
 }
 
@@ -88,6 +97,19 @@ enum Values {
     Listeners,
     /// The same, those above the 99th percentile set to it.
     Winsorized,
+    /// Log-normal, sigma 1.
+    Heavy,
+}
+
+impl Values {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rows => "rows",
+            Self::Listeners => "listeners",
+            Self::Winsorized => "winsorized",
+            Self::Heavy => "heavy",
+        }
+    }
 }
 
 /// The 99th percentile of [`Values::Listeners`].
@@ -108,7 +130,10 @@ fn line_of(world: &str, split: f64, users: usize, what: &str, hits: u64, runs: u
 #[derive(Clone, Copy, Default)]
 struct Look {
     /// Effect over standard error.
+    plain: f64,
+    /// The same, its skewness taken out.
     statistic: f64,
+    skewness: f64,
     /// The z that is as unlikely; only where it could matter.
     z: f64,
     standard_error: f64,
@@ -119,11 +144,7 @@ struct Look {
 
 /// Closed values: each unit adds its one final value at the look at which it matures.
 fn sequential(values: Values, users: usize, runs: u64) {
-    let world = match values {
-        Values::Rows => "rows",
-        Values::Listeners => "listeners",
-        Values::Winsorized => "winsorized",
-    };
+    let world = values.name();
     // The share of the users that is planned to be there: listeners enrol more at first.
     let share = |k: usize| {
         let t = k as f64 / LOOKS as f64;
@@ -144,7 +165,7 @@ fn sequential(values: Values, users: usize, runs: u64) {
         .map(|(n, _)| *n)
         .chain(["always valid", "fixed, at the end", "naive peeking", "GST Pocock, normal boundaries"])
         .collect();
-    let sums: Vec<[[[ArmSums; 2]; LOOKS]; 2]> =
+    let sums: Vec<[[[Arm; 2]; LOOKS]; 2]> =
         (0..runs).into_par_iter().map(|run| closed_sums(values, users, run)).collect();
     // The effect that the fixed test of all users finds in 80 % of these very runs: a rule's power beside it is
     // what looking costs, and nothing else.
@@ -172,8 +193,8 @@ fn sequential(values: Values, users: usize, runs: u64) {
                             .is_ok_and(|c| effect.abs() >= c.half_width)
                     }));
                     hit.push(looks.last().is_some_and(|l| l.z.abs() >= plain));
-                    hit.push(looks.iter().any(|l| l.statistic.abs() >= plain));
-                    hit.push(looks.iter().zip(pocock).any(|(l, b)| l.statistic.abs() >= *b));
+                    hit.push(looks.iter().any(|l| l.plain.abs() >= plain));
+                    hit.push(looks.iter().zip(pocock).any(|(l, b)| l.plain.abs() >= *b));
                 }
             }
             hit.into_iter().map(u64::from).collect::<Vec<u64>>()
@@ -196,31 +217,32 @@ fn sequential(values: Values, users: usize, runs: u64) {
     }
 }
 
-/// Least effect of a sign from which on the fixed test of all users would find it in this run. A shift of all
-/// treated values moves the difference and leaves its standard error alone.
-fn found_from(by_look: &[[ArmSums; 2]; LOOKS], sign: f64) -> f64 {
-    let last = path(by_look, 0.0)[LOOKS - 1];
-    (student_boundary(normal::upper_quantile(0.025), last.dof) - sign * last.statistic) * last.standard_error
+/// One arm at one look, with all before it.
+#[derive(Clone, Copy)]
+struct Arm {
+    sums: ArmSums,
+    /// Of its values.
+    skewness: f64,
 }
 
-/// Sums by split, look and arm.
-fn closed_sums(values: Values, users: usize, run: u64) -> [[[ArmSums; 2]; LOOKS]; 2] {
+/// Least effect of a sign from which on the fixed test of all users would find it in this run. A shift of all
+/// treated values moves the difference and leaves its standard error and skewness alone.
+fn found_from(looks: &[[Arm; 2]; LOOKS], sign: f64) -> f64 {
+    let last = path(looks, 0.0)[LOOKS - 1];
+    let boundary = student_boundary(normal::upper_quantile(0.025), last.dof);
+    sign * (with_skewness(sign * boundary, last.skewness) - last.plain) * last.standard_error
+}
+
+/// Arms by split and look.
+fn closed_sums(values: Values, users: usize, run: u64) -> [[[Arm; 2]; LOOKS]; 2] {
     let mut s = Stream::new(if values == Values::Rows { 20 } else { 21 }, run);
-    let none = ArmSums { n: 0, sum: 0.0, sum_sq: 0.0 };
-    let mut sums = [[[none; 2]; LOOKS]; 2];
-    let mut add = |arm: f64, look: usize, y: f64| {
-        for (sums, split) in sums.iter_mut().zip(SPLITS) {
-            let sums = &mut sums[look][usize::from(arm < split)];
-            sums.n += 1;
-            sums.sum += y;
-            sums.sum_sq += y * y;
-        }
-    };
+    // What tells the arm, and the value.
+    let mut by_look: [Vec<(f64, f64)>; LOOKS] = std::array::from_fn(|_| Vec::new());
     if values == Values::Rows {
         for user in (0..users).step_by(2) {
             let values = s.next_normals();
             for (at, y) in (user..).zip(values) {
-                add(s.next_f64(), at * LOOKS / users, y);
+                by_look[at * LOOKS / users].push((s.next_f64(), y));
             }
         }
     } else {
@@ -229,23 +251,35 @@ fn closed_sums(values: Values, users: usize, run: u64) -> [[[ArmSums; 2]; LOOKS]
             // More enrol at first.
             let look = (LOOKS as f64 * s.next_f64().min(s.next_f64())) as usize;
             let [level, noise] = s.next_normals();
-            let minutes = (0.8 * level).exp() + 0.5 * 0.32_f64.exp() * noise;
-            add(s.next_f64(), look, minutes.min(most));
+            let minutes = if values == Values::Heavy {
+                level.exp()
+            } else {
+                (0.8 * level).exp() + 0.5 * 0.32_f64.exp() * noise
+            };
+            by_look[look].push((s.next_f64(), minutes.min(most)));
         }
     }
-    sums
+    SPLITS.map(|split| {
+        let mut sums = [ArmSums { n: 0, sum: 0.0, sum_sq: 0.0 }; 2];
+        let mut skews = [SkewSums::default(); 2];
+        std::array::from_fn(|look| {
+            for &(arm, y) in &by_look[look] {
+                let arm = usize::from(arm < split);
+                sums[arm].n += 1;
+                sums[arm].sum += y;
+                sums[arm].sum_sq += y * y;
+                skews[arm].add(y, 0.0);
+            }
+            [0, 1].map(|a| Arm { sums: sums[a], skewness: skews[a].skewness(1.0, 0.0) })
+        })
+    })
 }
 
 /// All looks, with the treatment's values shifted.
-fn path(by_look: &[[ArmSums; 2]; LOOKS], shift: f64) -> [Look; LOOKS] {
-    let mut all = [ArmSums { n: 0, sum: 0.0, sum_sq: 0.0 }; 2];
-    by_look.map(|arms| {
-        for (a, b) in all.iter_mut().zip(arms) {
-            a.n += b.n;
-            a.sum += b.sum;
-            a.sum_sq += b.sum_sq;
-        }
-        let [c, t] = all;
+fn path(looks: &[[Arm; 2]; LOOKS], shift: f64) -> [Look; LOOKS] {
+    looks.map(|[c, t]| {
+        let skewness = [c.skewness, t.skewness];
+        let (c, t) = (c.sums, t.sums);
         let n = t.n as f64;
         let t = ArmSums {
             n: t.n,
@@ -255,12 +289,14 @@ fn path(by_look: &[[ArmSums; 2]; LOOKS], shift: f64) -> [Look; LOOKS] {
         match (c.moments(false), t.moments(false)) {
             (Ok(c), Ok(t)) if c.variance + t.variance > 0.0 => {
                 let standard_error = (c.variance_of_mean() + t.variance_of_mean()).sqrt();
-                let statistic = (t.mean - c.mean) / standard_error;
+                let plain = (t.mean - c.mean) / standard_error;
+                let skewness = skewness_of_difference([c.n, t.n], skewness);
+                let statistic = without_skewness(plain, skewness);
                 let (vc, vt) = (c.variance_of_mean(), t.variance_of_mean());
                 let dof = (vc + vt).powi(2) / (vc * vc / (c.n - 1.0) + vt * vt / (t.n - 1.0));
                 // No boundary lies below 1.9.
                 let z = if statistic.abs() > 1.9 { normal_equivalent(statistic, dof) } else { statistic };
-                Look { statistic, z, standard_error, dof, n: c.n + t.n }
+                Look { plain, statistic, skewness, z, standard_error, dof, n: c.n + t.n }
             }
             _ => Look { standard_error: 1.0, dof: 1.0, n: 2.0, ..Look::default() },
         }
@@ -382,7 +418,7 @@ impl Trial<'_> {
 }
 
 const INTERVALS: [&str; 5] =
-    ["mean (Welch)", "ratio (delta)", "quantile .75 (clustered)", "mean, CUPED", "Gini at equal plays"];
+    ["mean", "ratio (delta)", "quantile .75 (clustered)", "mean, CUPED", "Gini at equal plays"];
 
 /// What `--only` calls them.
 const WORDS: [&str; 5] = ["mean", "ratio", "quantile", "cuped", "gini"];
@@ -429,6 +465,7 @@ fn coverage(listeners: bool, users: usize, spread: f64, runs: u64, wanted: [bool
 
 fn mean(trial: &Trial<'_>, adjusted: bool) -> Option<[f64; 2]> {
     let mut sums = [CovariateSums { n: 0, y: 0.0, y_sq: 0.0, x: 0.0, x_sq: 0.0, xy: 0.0 }; 2];
+    let mut skews = [SkewSums::default(); 2];
     for u in &trial.world.users {
         let arm = trial.arm(u);
         let (y, x): (f64, f64) = (trial.scale(arm) * trial.rows(u).iter().sum::<f64>(), u.before);
@@ -441,12 +478,30 @@ fn mean(trial: &Trial<'_>, adjusted: bool) -> Option<[f64; 2]> {
             x_sq: s.x_sq + x * x,
             xy: s.xy + x * y,
         };
+        skews[arm].add(y, x);
     }
+    let n = sums.map(|s| s.n as f64);
     if adjusted {
-        return cuped(&sums[0], &sums[1], 0.05).ok().map(|c| c.interval);
+        let c = cuped(&sums[0], &sums[1], 0.05).ok()?;
+        return Some(corrected(c.difference, c.standard_error, c.dof, n, &skews, [-c.theta; 2]));
     }
     let [c, t] = sums.map(|s| ArmSums { n: s.n, sum: s.y, sum_sq: s.y_sq }.moments(false));
-    welch_t(&c.ok()?, &t.ok()?, 0.0, 0.05, Alternative::TwoSided).ok().map(|w| w.interval)
+    let w = welch_t(&c.ok()?, &t.ok()?, 0.0, 0.05, Alternative::TwoSided).ok()?;
+    Some(corrected(w.difference, w.standard_error, w.dof, n, &skews, [0.0; 2]))
+}
+
+/// Student's interval of a difference, its skewness taken out; `by` weighs the second values of both arms.
+fn corrected(
+    difference: f64,
+    standard_error: f64,
+    dof: f64,
+    n: [f64; 2],
+    skews: &[SkewSums; 2],
+    by: [f64; 2],
+) -> [f64; 2] {
+    let skewness = skewness_of_difference(n, [0, 1].map(|a| skews[a].skewness(1.0, by[a])));
+    let boundary = student_t::upper_quantile(0.025, dof);
+    [boundary, -boundary].map(|b| difference - standard_error * with_skewness(b, skewness))
 }
 
 fn ratio(trial: &Trial<'_>) -> Option<[f64; 2]> {
@@ -459,6 +514,7 @@ fn ratio(trial: &Trial<'_>) -> Option<[f64; 2]> {
         product: 0.0,
     };
     let mut sums = [none; 2];
+    let mut skews = [SkewSums::default(); 2];
     for u in &trial.world.users {
         let (arm, rows) = (trial.arm(u), trial.rows(u));
         let (y, d): (f64, f64) = (trial.scale(arm) * rows.iter().sum::<f64>(), rows.len() as f64);
@@ -469,9 +525,12 @@ fn ratio(trial: &Trial<'_>) -> Option<[f64; 2]> {
         s.denominator += d;
         s.denominator_sq += d * d;
         s.product += y * d;
+        skews[arm].add(y, d);
     }
     let [c, t] = sums.map(|s| s.moments());
-    welch_t(&c.ok()?, &t.ok()?, 0.0, 0.05, Alternative::TwoSided).ok().map(|w| w.interval)
+    let (c, t) = (c.ok()?, t.ok()?);
+    let w = welch_t(&c, &t, 0.0, 0.05, Alternative::TwoSided).ok()?;
+    Some(corrected(w.difference, w.standard_error, w.dof, [c.n, t.n], &skews, [-c.mean, -t.mean]))
 }
 
 /// Scaling rows scales their quantiles: order statistics are those of the rows as they are.

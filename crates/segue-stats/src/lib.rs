@@ -52,6 +52,7 @@ mod resample;
 pub mod sample_size;
 pub mod segment_heterogeneity;
 pub mod simultaneous_ci;
+pub mod skewness;
 pub mod srm;
 pub mod summary;
 pub mod surrogate_index;

@@ -7,6 +7,7 @@ use segue_stats::distribution::normal;
 use segue_stats::quantile_metric::{ClusterSums, QuantileSums, quantile_moments_and_dof};
 use segue_stats::ratio_metric::RatioSums;
 use segue_stats::regression_adjustment::{CovariateMatrix, regression_adjustment};
+use segue_stats::skewness::{SkewSums, skewness_of_difference};
 use serde::Serialize;
 
 use super::concentration::equal_plays;
@@ -34,6 +35,9 @@ pub struct LookEstimate {
     pub standard_errors: [f64; 2],
     /// Degrees of freedom of those: units less one, fewer where a quantile or a concentration is estimated.
     pub dof: [f64; 2],
+    /// Skewness of the effect's estimate, which the test takes out; 0 for arms of one size, quantiles and
+    /// concentrations.
+    pub skewness: f64,
     /// `1 − (adjusted / plain standard error)²`; absent without a covariate.
     pub variance_reduction: Option<f64>,
 }
@@ -94,6 +98,7 @@ fn look(at_ms: i64, c: &Moments, t: &Moments) -> LookEstimate {
         standard_error: (c.variance_of_mean() + t.variance_of_mean()).sqrt(),
         standard_errors: [c.variance_of_mean().sqrt(), t.variance_of_mean().sqrt()],
         dof: [c, t].map(|m| (m.n - 1.0).max(1.0)),
+        skewness: 0.0,
         variance_reduction: None,
     }
 }
@@ -104,6 +109,7 @@ struct ArmState {
     plain: ArmSums,
     ratio: RatioSums,
     covariates: CovariateMatrix,
+    skew: SkewSums,
 }
 
 impl ArmState {
@@ -119,8 +125,15 @@ impl ArmState {
                 product: 0.0,
             },
             covariates: CovariateMatrix::new(1),
+            skew: SkewSums::default(),
         }
     }
+}
+
+/// Skewness of the effect: `by[arm]` is the weight of the second value in each arm.
+fn skewness(arms: [&SkewSums; 2], by: [f64; 2]) -> f64 {
+    let of_values = [arms[0].skewness(1.0, by[0]), arms[1].skewness(1.0, by[1])];
+    skewness_of_difference(arms.map(|a| a.n() as f64), of_values)
 }
 
 /// Only units whose window has closed by the look: what a unit adds is final, so increments are independent.
@@ -160,17 +173,25 @@ fn closed(
                 r.denominator += d;
                 r.denominator_sq += d * d;
                 r.product += y * d;
-            } else if !column.before.is_empty() {
-                state.covariates.add(y, &[column.before[at]])?;
+                state.skew.add(y, d);
+            } else {
+                let before = column.before.get(at).copied();
+                if let Some(before) = before {
+                    state.covariates.add(y, &[before])?;
+                }
+                state.skew.add(y, before.unwrap_or(0.0));
             }
         }
         let [c, t] = &arms;
+        let skew = [&c.skew, &t.skew];
         // Nobody new, or too few: no look.
         if units.is_empty() || c.plain.n < 2 || t.plain.n < 2 {
             continue;
         }
         if kind == MetricKind::Ratio {
-            out.push(look(at_ms, &c.ratio.moments()?, &t.ratio.moments()?));
+            let (c, t) = (c.ratio.moments()?, t.ratio.moments()?);
+            let skewness = skewness(skew, [-c.mean, -t.mean]);
+            out.push(LookEstimate { skewness, ..look(at_ms, &c, &t) });
             continue;
         }
         let plain = look(at_ms, &c.plain.moments(binary)?, &t.plain.moments(binary)?);
@@ -183,9 +204,10 @@ fn closed(
         out.push(match adjusted {
             Some(a) => LookEstimate {
                 variance_reduction: Some(a.variance_reduction),
+                skewness: skewness(skew, [-a.slopes[0]; 2]),
                 ..look(at_ms, &a.control, &a.treatment)
             },
-            None => plain,
+            None => LookEstimate { skewness: skewness(skew, [0.0; 2]), ..plain },
         });
     }
     if out.is_empty() {
@@ -213,6 +235,7 @@ fn accumulating(column: &MetricColumn, exposures: &ExposureLog, arm: usize) -> R
         return Err(StatsError::TooFew { what: "units of an arm", got: 0, needed: 2 });
     }
     let mut arms = [LookSums::new(kept.len()), LookSums::new(kept.len())];
+    let mut skews = vec![[SkewSums::default(); 2]; kept.len()];
     let (mut running, mut at_kept) = (vec![0.0; n_looks], vec![0.0; kept.len()]);
     for (at, unit) in exposures.units().iter().enumerate() {
         if unit.is_mixed || unit.arm != 0 && unit.arm as usize != arm {
@@ -227,13 +250,21 @@ fn accumulating(column: &MetricColumn, exposures: &ExposureLog, arm: usize) -> R
             *value = running[k];
         }
         let from = all.partition_point(|&l| l <= unit.at_ms);
-        arms[usize::from(unit.arm != 0)].add(kept.partition_point(|&k| k < from), &at_kept)?;
+        let (of, enrolled) = (usize::from(unit.arm != 0), kept.partition_point(|&k| k < from));
+        arms[of].add(enrolled, &at_kept)?;
+        for (skews, &value) in skews.iter_mut().zip(&at_kept).skip(enrolled) {
+            skews[of].add(value, 0.0);
+        }
     }
     let [control, treatment] = &arms;
     let looks = kept
         .iter()
         .zip(control.moments()?.iter().zip(&treatment.moments()?))
-        .map(|(&k, (c, t))| look(all[k], c, t))
+        .zip(&skews)
+        .map(|((&k, (c, t)), [of_c, of_t])| LookEstimate {
+            skewness: skewness([of_c, of_t], [0.0; 2]),
+            ..look(all[k], c, t)
+        })
         .collect();
     let (c, t) = (control.covariance()?, treatment.covariance()?);
     let covariance = c.iter().zip(&t).map(|(a, b)| a.iter().zip(b).map(|(x, y)| x + y).collect()).collect();
@@ -323,6 +354,7 @@ fn concentration(
         standard_error: e.standard_errors[0].hypot(e.standard_errors[1]),
         standard_errors: e.standard_errors,
         dof: e.dof,
+        skewness: 0.0,
         variance_reduction: None,
     })
 }

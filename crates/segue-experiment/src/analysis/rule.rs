@@ -1,12 +1,13 @@
 //! A rule on top of estimates: what may be said at which look.
 
 use segue_stats::StatsError;
-use segue_stats::after_stopping::{AfterStopping, after_stopping};
+use segue_stats::after_stopping::after_stopping;
 use segue_stats::asymptotic_cs::asymptotic_cs;
 use segue_stats::correlated_looks::correlated_bounds;
 use segue_stats::distribution::student_t;
 use segue_stats::group_sequential::{Sides, group_sequential_bounds, normal_equivalent, student_boundary};
 use segue_stats::multi_metric_decision::Direction;
+use segue_stats::skewness::{with_skewness, without_skewness};
 use serde::Serialize;
 
 use super::LookEstimate;
@@ -26,7 +27,7 @@ pub struct LookResult {
     pub effect: f64,
     /// Its standard error.
     pub standard_error: f64,
-    /// Effect over standard error.
+    /// Effect over standard error, its skewness taken out.
     pub z: f64,
     /// What |z| is compared with at this look: Student's where the rule is fixed or group-sequential.
     pub boundary: f64,
@@ -49,19 +50,13 @@ pub struct RuleResult {
     pub after_stopping: Option<Stopped>,
 }
 
-/// [`AfterStopping`] for output.
+/// What stopping has not biased.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Stopped {
     /// Effect that the outcome exceeds half of the time.
     pub median_unbiased: f64,
     /// Stagewise interval.
     pub interval: [f64; 2],
-}
-
-impl From<AfterStopping> for Stopped {
-    fn from(a: AfterStopping) -> Self {
-        Self { median_unbiased: a.median_unbiased, interval: a.interval }
-    }
 }
 
 /// What holds for a metric at its deciding look.
@@ -154,16 +149,15 @@ pub(super) fn apply(
         .zip(&bounds)
         .map(|((&k, &information), &boundary)| {
             let e = &estimates[k];
-            let half = boundary * e.standard_error;
             LookResult {
                 at_ms: e.at_ms,
                 n_units: units(e),
                 information,
                 effect: e.effect,
                 standard_error: e.standard_error,
-                z: e.effect / e.standard_error,
+                z: without_skewness(e.effect / e.standard_error, e.skewness),
                 boundary,
-                interval: [e.effect - half, e.effect + half],
+                interval: [e.at_statistic(boundary), e.at_statistic(-boundary)],
             }
         })
         .collect();
@@ -179,24 +173,43 @@ pub(super) fn apply(
     match spec.rule {
         Rule::GroupSequential if covariance.is_none() => {
             let boundaries = group_sequential_bounds(&times, alpha, Sides::Two, spec.spending())?;
-            let l = &looks[at];
-            // The standard error at which the effect is as unlikely under a normal as it is under Student's.
-            let z = normal_equivalent(l.z, dof[at]);
-            let error = if z == 0.0 { l.standard_error } else { l.effect / z };
-            let a = after_stopping(&times[..=at], &boundaries, Sides::Two, l.effect, error, alpha)?;
+            let (e, dof) = (&estimates[kept[at]], dof[at]);
+            let z = normal_equivalent(looks[at].z, dof);
+            // On the scale of z, where a look's spread is 1, and back through Student's tails and the skewness.
+            let a = after_stopping(&times[..=at], &boundaries, Sides::Two, z, 1.0, alpha)?;
+            let effect = |drift: f64| {
+                let off = z - drift;
+                e.at_statistic(student_boundary(off.abs(), dof).copysign(off))
+            };
             p_value = a.p_value;
-            stopped = Some(a.into());
+            stopped = Some(Stopped {
+                median_unbiased: effect(a.median_unbiased),
+                interval: a.interval.map(effect),
+            });
         }
         Rule::AlwaysValid => {
             p_value = 1.0;
             for l in &looks {
-                let cs = asymptotic_cs(l.effect, l.standard_error, l.n_units as f64, alpha, planned)?;
+                let cs = asymptotic_cs(
+                    l.z * l.standard_error,
+                    l.standard_error,
+                    l.n_units as f64,
+                    alpha,
+                    planned,
+                )?;
                 p_value = f64::min(p_value, cs.p_value);
             }
         }
         _ => {}
     }
     Ok(RuleResult { looks, crossed_at, is_final, p_value, after_stopping: stopped })
+}
+
+impl LookEstimate {
+    /// The true effect under which this estimate would have that statistic, skewness taken out.
+    fn at_statistic(&self, z: f64) -> f64 {
+        self.effect - self.standard_error * with_skewness(z, self.skewness)
+    }
 }
 
 /// Degrees of freedom of an effect's standard error from those of both arms (Welch–Satterthwaite).
@@ -234,6 +247,7 @@ mod tests {
             standard_error: se,
             standard_errors: [se / 2.0_f64.sqrt(); 2],
             dof: [(500 * k - 1) as f64; 2],
+            skewness: 0.0,
             variance_reduction: None,
         }
     }
@@ -266,6 +280,26 @@ mod tests {
         let r = apply(&spec, &[look], None, 0.05).unwrap();
         assert!((r.looks[0].boundary - 2.228_139).abs() < 1e-5, "t of 10 degrees: {}", r.looks[0].boundary);
         assert!((r.p_value - student_t::two_sided_p(2.5, 10.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn skewness_moves_both_ends_and_an_interval_agrees_with_its_test() {
+        let mut look = at(1, 0.197, 0.1);
+        look.skewness = 0.3;
+        let spec = SequentialSpec { planned_units: Some(1_000), ..spec(Rule::GroupSequential) };
+        let plain = apply(&spec, &[LookEstimate { skewness: 0.0, ..look.clone() }], None, 0.05).unwrap();
+        let r = apply(&spec, &[look], None, 0.05).unwrap();
+        let (l, p) = (&r.looks[0], &plain.looks[0]);
+        // 1.97 + .3·1.97²/3 + .09·1.97³/27 + .05.
+        assert!((l.z - 2.433_578).abs() < 1e-5, "{}", l.z);
+        assert!(l.interval[0] > p.interval[0] && l.interval[1] > p.interval[1], "{l:?} {p:?}");
+        assert_eq!((r.crossed_at, l.interval[0] > 0.0), (Some(0), true));
+        // A single look has nothing to correct for but the skewness: both intervals are one.
+        let stopped = r.after_stopping.unwrap();
+        for (a, b) in stopped.interval.iter().zip(l.interval) {
+            assert!((a - b).abs() < 1e-6, "{stopped:?} {l:?}");
+        }
+        assert!((stopped.median_unbiased - 0.197 - 0.1 * 10.0 * (1.0 - 0.985_f64.cbrt())).abs() < 1e-6);
     }
 
     #[test]
