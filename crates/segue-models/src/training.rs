@@ -64,8 +64,12 @@ pub struct TrainingRecord {
     pub warm_start: Option<String>,
     /// When the system knew the newest play it saw, held-out ones included.
     pub newest_play: Option<TimestampMs>,
-    /// The round whose weights were kept; 0 are the weights it started from. Absent if nothing was held out.
+    /// The round that validated best; 0 are the weights it started from. Absent if nothing was held out. Its
+    /// weights were kept, unless the model was refitted.
     pub best_round: Option<u32>,
+    /// Whether the weights are those of a second training, on all plays, for `best_round` rounds.
+    #[serde(default)]
+    pub refitted: bool,
     /// The loss curve.
     pub rounds: Vec<RoundReport>,
 }

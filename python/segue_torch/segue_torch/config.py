@@ -48,6 +48,7 @@ class Training:
     clip: float = 5.0
     validation_share: float = 0.1
     validation_listeners: int = 4000
+    refit: bool = False
 
 
 @dataclass(frozen=True)

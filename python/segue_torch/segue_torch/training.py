@@ -7,6 +7,8 @@ that the number of processes changes nothing but the order of additions (and dro
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,7 +74,7 @@ class Trainer:
     def __init__(self, model: SequenceModel, plays: Plays, seed: int, device: torch.device) -> None:
         if plays.n_items != len(model.item_keys):
             raise ValueError(f"expected plays of {len(model.item_keys)} items, got {plays.n_items}")
-        self.settings = model.settings
+        self.settings, self.plays = model.settings, plays
         self.windows = Windows(plays, self.settings, seed)
         if not self.windows.windows:
             raise ValueError("no listener has two plays in order, the later one wanted: there is nothing to learn")
@@ -172,8 +174,13 @@ class Trainer:
         return float(gain) / len(held)
 
     def run(self, out: str | Path, tell: Callable[[Report], Any] = lambda report: None) -> list[Report]:
-        """Trains until no round was better for ``patience`` rounds; ``out`` holds the best weights."""
+        """Trains until no round was better for ``patience`` rounds; ``out`` holds the best weights.
+
+        With ``refit`` it then trains anew, on all plays, for as many rounds as were best, and ``out`` holds
+        what comes of it; the reports are those of the first training.
+        """
         training, reports, best, best_round = self.settings.training, [], -1.0, 0
+        start = copy.deepcopy(self.model.state_dict()) if training.refit else None
         for index in range(1, training.rounds + 1):
             report = self.round(index)
             reports.append(report)
@@ -186,7 +193,24 @@ class Trainer:
                 tell(report)
             if index - best_round >= training.patience or best >= 1.0:
                 break
+        if start is not None and reports and reports[-1].validation_ndcg is not None:
+            self._refit(start, best_round, out)
         return reports
+
+    def _refit(self, start: dict[str, torch.Tensor], rounds: int, out: str | Path) -> None:
+        # A wrapper keeps its hooks on the weights for as long as it lives.
+        self.objective = Objective(self.model)
+        self.model.load_state_dict(start)
+        again = dataclasses.replace(
+            self.settings.training, rounds=rounds, patience=rounds, validation_share=0.0, refit=False
+        )
+        self.model.settings = dataclasses.replace(self.settings, training=again)
+        trainer = Trainer(self.model, self.plays, self.seed, self.device)
+        for index in range(1, rounds + 1):
+            trainer.round(index)
+        self.model.settings = self.settings
+        if self.rank == 0:
+            save(self.model, out)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """bf16 on a GPU."""

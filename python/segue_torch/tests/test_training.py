@@ -90,6 +90,18 @@ def test_a_ring_is_learnt(log, config, tmp_path, kind, loss):
     assert max(r.validation_ndcg for r in reports) > 0.9
 
 
+def test_a_refit_is_a_training_on_all_plays_for_the_rounds_that_validated_best(log, config, tmp_path):
+    def run(name, **settings):
+        path = config("esasrec", training={**ONE_ROUND, **settings})
+        return train(str(log), str(path), str(tmp_path / name))
+
+    reports = run("refit", rounds=4, validation_share=0.5, refit=True)
+    best = max(reports, key=lambda r: r.validation_ndcg).round
+    run("told", rounds=best, validation_share=0.0)
+    assert gap(tmp_path / "refit", tmp_path / "told") == 0.0
+    assert '"refit": true' in (tmp_path / "refit" / "config.json").read_text()
+
+
 def test_a_parquet_file_is_read_with_keys_that_are_hashes_of_ids(tmp_path):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     pytest.importorskip("xxhash")
@@ -106,7 +118,7 @@ def test_a_parquet_file_is_read_with_keys_that_are_hashes_of_ids(tmp_path):
 
 
 def test_two_processes_under_torchrun_end_with_the_weights_of_one(log, config, tmp_path):
-    settings = {"negatives": {"count": 8, "in_batch": 0.5}, "training": ONE_ROUND}
+    settings = {"negatives": {"count": 8, "in_batch": 0.5}, "training": {**ONE_ROUND, "refit": True}}
     path = config("esasrec", **settings)
     train(str(log), str(path), str(tmp_path / "one"))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

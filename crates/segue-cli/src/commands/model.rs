@@ -204,6 +204,9 @@ fn show(artifacts: &Path, named: &Named, global: &Global) -> Result<()> {
         if let Some(id) = &training.warm_start {
             output::line(&format!("started from the weights of {id}"));
         }
+        if training.refitted {
+            output::line("refitted: trained anew on all plays for the best number of rounds");
+        }
         output::table(&["round", "steps", "loss", "NDCG@10", ""], &curve(training));
     }
     let rows: Vec<Vec<String>> =
@@ -212,15 +215,16 @@ fn show(artifacts: &Path, named: &Named, global: &Global) -> Result<()> {
     Ok(())
 }
 
-/// The loss curve; the round whose weights were kept is marked.
+/// The loss curve; the round that decided is marked.
 fn curve(training: &TrainingRecord) -> Vec<Vec<String>> {
+    let mark = if training.refitted { "best" } else { "kept" };
     let row = |r: &RoundReport| {
         vec![
             r.round.to_string(),
             r.step.to_string(),
             format!("{:.4}", r.loss),
             r.validation_ndcg.map_or("–".to_owned(), |ndcg| format!("{ndcg:.4}")),
-            if training.best_round == Some(r.round) { "kept".to_owned() } else { String::new() },
+            if training.best_round == Some(r.round) { mark.to_owned() } else { String::new() },
         ]
     };
     training.rounds.iter().map(row).collect()

@@ -111,12 +111,18 @@ impl CheckpointFile {
         read.checkpoint(fresh).map(Some)
     }
 
-    /// Removes it, and what a crash may have left of an unfinished one.
+    /// Where the refit of the training with this checkpoint keeps its own.
+    #[must_use]
+    pub fn refit(path: &Path) -> PathBuf {
+        path.with_extension("refit")
+    }
+
+    /// Removes it and its refit's, and what a crash may have left of an unfinished one.
     ///
     /// # Errors
     /// [`ModelError::Io`].
     pub fn remove(path: &Path) -> Result<(), ModelError> {
-        for path in [path.to_owned(), path.with_extension("tmp")] {
+        for path in [path.to_owned(), path.with_extension("tmp"), Self::refit(path)] {
             match fs::remove_file(&path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at(&path)(e)),
                 _ => {}

@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use segue_types::ItemKey;
+use segue_types::{ItemKey, TimestampMs};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::sequence::checkpoint_file::CheckpointFile;
 use crate::sequence::model::SequenceModel;
 use crate::sequence::network::Network;
-use crate::sequence::settings::Objective;
+use crate::sequence::settings::{Objective, Training};
 use crate::sequence::trainer::{Checkpoint, Trainer, check_weights};
 use crate::{FitInput, LoadedArtifact, ModelError, TrainingRecord, TrainingRun};
 
 /// Trains to the end: from the earlier artifact if there is one that fits, on from the checkpoint if
-/// there is one of this training.
+/// there is one of this training; once more on all plays where the settings say so.
 ///
 /// # Errors
 /// Those of [`Trainer`], and if a checkpoint cannot be written.
@@ -43,59 +43,105 @@ pub(crate) fn train(
             }
         }
     }
-    let max_rounds = objective.training.rounds;
-    let planned = network.clone();
-    let mut trainer = Trainer::newer(network, objective, input, since)?;
-    if let Some(earlier) = &start {
-        trainer.start_from(&earlier.model, &earlier.rows)?;
-    }
+    let of = identity(kind, settings, input, record.warm_start.as_deref(), run);
+    let mut stage = Stage { network, objective, input, since, start, file: file(run, None, &of) };
+    let mut trainer = stage.train(run)?;
     record.newest_play = trainer.newest_play();
-    let file = run.checkpoints.as_ref().map(|checkpoints| CheckpointFile {
-        path: checkpoints.path.clone(),
-        of: identity(kind, settings, input, record.warm_start.as_deref(), &checkpoints.of),
-    });
-    if let Some(file) = &file {
-        match file.read(trainer.checkpoint()) {
-            Ok(None) => {}
-            Ok(Some(checkpoint)) => {
-                let step = checkpoint.state.step;
-                let round = checkpoint.round + 1;
-                trainer.resume(checkpoint)?;
-                run.messages.push(format!("resumed in round {round} after step {step}"));
-            }
-            Err(error) => {
-                tracing::warn!(model = kind, %error, "the checkpoint cannot be used");
-                run.messages.push(format!("starts anew, its checkpoint cannot be used: {error}"));
-            }
-        }
-    }
-    let (progress, checkpoints) = (run.progress, run.checkpoints.as_ref());
-    let mut after_step = |checkpoint: &Checkpoint, n_tokens| {
-        progress.advance(n_tokens);
-        match (&file, checkpoints) {
-            (Some(file), Some(checkpoints)) if (checkpoints.is_due)() => {
-                // A number that overflowed in this step would be noticed in the next one only.
-                check_weights(&planned, &checkpoint.state, kind)?;
-                file.write(checkpoint)
-            }
-            _ => Ok(()),
-        }
-    };
-    while !trainer.is_done() {
-        let now = trainer.checkpoint();
-        let best = now.best.as_ref().map_or(String::new(), |b| format!(", best NDCG@10 {:.4}", b.ndcg));
-        let stage = format!("{kind}, round {} of at most {max_rounds}{best}", now.round + 1);
-        let done = now.part.n_tokens;
-        progress.begin(&stage, Some(trainer.tokens_per_round()), "tokens");
-        progress.advance(done);
-        let outcome = trainer.round_with(&mut after_step);
-        progress.end();
-        outcome?;
-    }
     record.best_round = trainer.checkpoint().best.as_ref().map(|b| b.round);
     record.rounds.clone_from(&trainer.checkpoint().history);
+    // Where the weights it started from were best (round 0), they stay.
+    if objective.training.refit
+        && let Some(rounds) = record.best_round.filter(|&round| round > 0)
+    {
+        if let Some(file) = &stage.file {
+            // Whoever resumes finds this stage done, and its best round.
+            file.write(trainer.checkpoint())?;
+        }
+        drop(trainer);
+        stage.objective.training = Training { rounds, validation_share: 0.0, ..objective.training };
+        stage.file = file(run, Some(rounds), &of);
+        trainer = stage.train(run)?;
+        record.refitted = true;
+    }
     run.record = Some(record);
     Ok(trainer.finish())
+}
+
+/// Where one stage keeps its checkpoints; the refit keeps its own.
+fn file(run: &TrainingRun<'_>, refit: Option<u32>, of: &BTreeMap<String, String>) -> Option<CheckpointFile> {
+    let path = &run.checkpoints.as_ref()?.path;
+    let mut of = of.clone();
+    let path = match refit {
+        None => path.clone(),
+        Some(rounds) => {
+            of.insert("refit for rounds".to_owned(), rounds.to_string());
+            CheckpointFile::refit(path)
+        }
+    };
+    Some(CheckpointFile { path, of })
+}
+
+/// Rounds to an end: with plays held out, or on all of them.
+struct Stage<'a> {
+    network: Network,
+    objective: Objective,
+    input: &'a FitInput<'a>,
+    since: Option<TimestampMs>,
+    start: Option<EarlierModel>,
+    file: Option<CheckpointFile>,
+}
+
+impl<'a> Stage<'a> {
+    /// From the checkpoint on, if there is one of this training.
+    fn train(&self, run: &mut TrainingRun<'_>) -> Result<Trainer<'a>, ModelError> {
+        let (kind, max_rounds) = (self.objective.model, self.objective.training.rounds);
+        let mut trainer = Trainer::newer(self.network.clone(), self.objective, self.input, self.since)?;
+        if let Some(earlier) = &self.start {
+            trainer.start_from(&earlier.model, &earlier.rows)?;
+        }
+        if let Some(file) = &self.file {
+            match file.read(trainer.checkpoint()) {
+                Ok(None) => {}
+                Ok(Some(checkpoint)) => {
+                    let step = checkpoint.state.step;
+                    let round = checkpoint.round + 1;
+                    trainer.resume(checkpoint)?;
+                    if !trainer.is_done() {
+                        run.messages.push(format!("resumed in round {round} after step {step}"));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(model = kind, %error, "the checkpoint cannot be used");
+                    run.messages.push(format!("starts anew, its checkpoint cannot be used: {error}"));
+                }
+            }
+        }
+        let (progress, checkpoints) = (run.progress, run.checkpoints.as_ref());
+        let mut after_step = |checkpoint: &Checkpoint, n_tokens| {
+            progress.advance(n_tokens);
+            match (&self.file, checkpoints) {
+                (Some(file), Some(checkpoints)) if (checkpoints.is_due)() => {
+                    // A number that overflowed in this step would be noticed in the next one only.
+                    check_weights(&self.network, &checkpoint.state, kind)?;
+                    file.write(checkpoint)
+                }
+                _ => Ok(()),
+            }
+        };
+        let bound = if self.objective.training.validation_share > 0.0 { "at most " } else { "" };
+        while !trainer.is_done() {
+            let now = trainer.checkpoint();
+            let best = now.best.as_ref().map_or(String::new(), |b| format!(", best NDCG@10 {:.4}", b.ndcg));
+            let stage = format!("{kind}, round {} of {bound}{max_rounds}{best}", now.round + 1);
+            let done = now.part.n_tokens;
+            progress.begin(&stage, Some(trainer.tokens_per_round()), "tokens");
+            progress.advance(done);
+            let outcome = trainer.round_with(&mut after_step);
+            progress.end();
+            outcome?;
+        }
+        Ok(trainer)
+    }
 }
 
 /// The weights to start from, and where each item of the new catalogue stands in them.
@@ -153,9 +199,9 @@ fn identity(
     settings: &impl Serialize,
     input: &FitInput<'_>,
     warm_start: Option<&str>,
-    of: &BTreeMap<String, String>,
+    run: &TrainingRun<'_>,
 ) -> BTreeMap<String, String> {
-    let mut out = of.clone();
+    let mut out = run.checkpoints.as_ref().map_or_else(BTreeMap::new, |c| c.of.clone());
     out.insert("kind".to_owned(), kind.to_owned());
     out.insert("seed".to_owned(), input.seed.to_string());
     out.insert("items".to_owned(), input.n_items().to_string());
@@ -255,6 +301,54 @@ mod tests {
         let mut run = TrainingRun { earlier: Some(&earlier), ..TrainingRun::default() };
         let error = ESasRec::train(&config(1), &input, &mut run).unwrap_err();
         assert!(error.to_string().contains("has not seen"), "{error}");
+    }
+
+    #[test]
+    fn a_refit_learns_the_held_out_plays_for_the_rounds_they_chose_and_resumes_in_either_stage() {
+        let day = plays(18, 20);
+        let input = FitInput::of(day.view());
+        let with = |refit, rounds, validation_share| {
+            let mut config = config(rounds);
+            config.training = Training { refit, validation_share, ..config.training };
+            config
+        };
+        let train = |config: &<ESasRec as Model>::Config, run: &mut TrainingRun<'_>| {
+            let model = ESasRec::train(config, &input, run).unwrap();
+            (model, run.record.take().unwrap(), std::mem::take(&mut run.messages))
+        };
+        let (_, found, _) = train(&with(false, 3, 0.5), &mut TrainingRun::default());
+        let best = found.best_round.filter(|&b| b > 0).expect("three rounds learn something");
+        let (refitted, record, _) = train(&with(true, 3, 0.5), &mut TrainingRun::default());
+        assert!(record.refitted && !found.refitted);
+        assert_eq!((record.best_round, &record.rounds), (Some(best), &found.rounds));
+        // The same weights as a training that holds nothing out, told the rounds.
+        let (all, _, _) = train(&with(false, best, 0.0), &mut TrainingRun::default());
+        assert_eq!(refitted.model(), all.model());
+
+        // Killed in either stage: what is found on disk leads to the same weights.
+        let first_stage = record.rounds.last().unwrap().step;
+        for kill_at in [4, first_stage + 4] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("checkpoint");
+            let steps = Cell::new(0);
+            let is_due = || {
+                steps.set(steps.get() + 1);
+                steps.get() == kill_at
+            };
+            let checkpoints =
+                || Some(Checkpoints { path: path.clone(), of: BTreeMap::new(), is_due: &is_due });
+            let mut run = TrainingRun { checkpoints: checkpoints(), ..TrainingRun::default() };
+            let (_, _, messages) = train(&with(true, 3, 0.5), &mut run);
+            assert!(messages.is_empty(), "{messages:?}");
+            let mut run = TrainingRun { checkpoints: checkpoints(), ..TrainingRun::default() };
+            let (resumed, again, messages) = train(&with(true, 3, 0.5), &mut run);
+            assert_eq!((resumed.model(), again), (refitted.model(), record.clone()));
+            let refit = CheckpointFile::refit(&path);
+            assert_eq!(refit.is_file(), kill_at > first_stage, "the second stage has its own");
+            assert_eq!(messages.len(), usize::from(kill_at > first_stage), "{messages:?}");
+            CheckpointFile::remove(&path).unwrap();
+            assert!(!path.exists() && !refit.exists());
+        }
     }
 
     #[test]

@@ -83,6 +83,9 @@ pub struct Training {
     pub validation_share: f32,
     /// Listeners to validate on at most.
     pub validation_listeners: usize,
+    /// Whether the model is then trained anew on all plays, the held-out ones too, for as many rounds as they
+    /// found best. Twice the time.
+    pub refit: bool,
 }
 
 impl Default for Training {
@@ -100,6 +103,7 @@ impl Default for Training {
             clip: 5.0,
             validation_share: 0.1,
             validation_listeners: 4000,
+            refit: false,
         }
     }
 }
