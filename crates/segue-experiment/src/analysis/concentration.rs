@@ -35,8 +35,8 @@ pub struct EqualPlays {
 ///
 /// `Σ_r s_r² / (R K) − Σ_r (M_r − M)² / R`, `M_r` the mean and `s_r²` the variance (divisor `K − 1`) of the parts of a shuffle.
 ///
-/// The first term is worth `1 / (1/(n_groups − 1) + 1/(R (K − 1)))` degrees of freedom, the second `R − 1`, and their
-/// difference what Satterthwaite makes of both. A jackknife will not do: it counts
+/// Its degrees of freedom are Satterthwaite's: `n_groups − 1` for the difference, whose two terms rest on the same
+/// groups, `R (K − 1)` for the shuffles' part of the first term and `R − 1` for the second. A jackknife will not do: it counts
 /// twice what two groups do to the concentration together, which for a few plays per key is much of its variance.
 ///
 /// # Errors
@@ -87,11 +87,13 @@ pub fn equal_plays(
         let between = squares(&means) / n_shuffles;
         // Never below a quarter of what the parts say: a difference of two variances may be anything.
         let variance = (within - between).max(0.25 * within);
-        let within_dof = 1.0 / (1.0 / (arms[a].len() as f64 - 1.0) + 1.0 / (n_shuffles * (k - 1.0)));
-        let noise = within * within / within_dof + between * between / (n_shuffles - 1.0);
+        let n_groups = arms[a].len() as f64;
+        let noise = variance * variance / (n_groups - 1.0)
+            + within * within / (n_shuffles * (k - 1.0))
+            + between * between / (n_shuffles - 1.0);
         out.estimates[a] = mean(&values);
         out.standard_errors[a] = variance.sqrt();
-        out.dof[a] = if noise > 0.0 { variance * variance / noise } else { within_dof };
+        out.dof[a] = if noise > 0.0 { variance * variance / noise } else { n_groups - 1.0 };
     }
     Ok(out)
 }
