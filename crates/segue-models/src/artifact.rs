@@ -38,7 +38,7 @@ const CONFIG: &str = "config.json";
 const TENSORS: &str = "model.safetensors";
 const MANIFEST: &str = "manifest.json";
 /// Name of the model card.
-const CARD: &str = "README.md";
+pub const CARD: &str = "README.md";
 const CURRENT: &str = "current";
 const ITEM_KEYS: &str = "item_keys";
 /// A manifest or configuration larger than this is not one of ours.

@@ -32,6 +32,7 @@ pub use deployed::{KeyedQuery, KeyedRecommender, KeyedScore};
 pub use error::ModelError;
 pub use input::{DailyPlays, FitInput, ItemFeatures, Profiles, UNKNOWN_FEATURE, UserFeatures};
 pub use item_scan::ItemTable;
+pub use model_card::{Measured, MeasuredMetric, measured_card};
 pub use ranker::{FeatureContribution, FeatureMatrix, Ranker};
 pub use ranking::{RANKERS, RankerKind, TrainedOn, TreesRanker, load_ranker};
 pub use recommender::{Contribution, ItemFilter, Query, Recommender, Scored};

@@ -6,10 +6,94 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Manifest, RANKERS, RECOMMENDERS};
+
+/// What an evaluation measured of a model of the same kind, settings and snapshot as an artifact, fitted
+/// anew on the part before the split.
+///
+/// It is no part of the artifact, whose bytes are those of its training; it goes into the card.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    /// Snapshot that was split.
+    pub snapshot_id: String,
+    /// Registered kind of the model.
+    pub kind: String,
+    /// All its settings, defaults written out.
+    pub settings: serde_json::Value,
+    /// How it was measured, in a sentence without an end.
+    pub protocol: String,
+    /// Listeners asked.
+    pub n_users: u64,
+    /// Confidence of the intervals, such as .95.
+    pub confidence: f64,
+    /// One value per metric.
+    pub metrics: Vec<MeasuredMetric>,
+}
+
+/// One metric of [`Measured`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredMetric {
+    /// Such as `ndcg@10`.
+    pub name: String,
+    /// Mean over listeners; absent if no listener has one.
+    pub value: Option<f64>,
+    /// Ends of its interval.
+    pub interval: Option<[f64; 2]>,
+    /// Listeners that have a value.
+    pub n_users: u64,
+}
+
+impl Measured {
+    /// Why this was not measured of a model like the artifact; `None` if it was.
+    #[must_use]
+    pub fn differs_from(&self, manifest: &Manifest, settings: &serde_json::Value) -> Option<String> {
+        let snapshot = manifest.meta.snapshot_id.as_deref().unwrap_or("none");
+        if self.snapshot_id != snapshot {
+            return Some(format!("it is of snapshot {}, the artifact of {snapshot}", self.snapshot_id));
+        }
+        if self.kind != manifest.kind {
+            return Some(format!("it is of a `{}`, the artifact is a `{}`", self.kind, manifest.kind));
+        }
+        let nothing = serde_json::Map::new();
+        let [ours, theirs] = [&self.settings, settings].map(|s| s.as_object().unwrap_or(&nothing));
+        let names: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+        let written =
+            |value: Option<&serde_json::Value>| value.map_or("absent".to_owned(), |v| v.to_string());
+        names.into_iter().find(|name| ours.get(*name) != theirs.get(*name)).map(|name| {
+            format!(
+                "it is of `{name}` {}, the artifact of {}",
+                written(ours.get(name)),
+                written(theirs.get(name))
+            )
+        })
+    }
+}
+
+/// The text of `README.md`, with what an evaluation measured in place of "not measured".
+///
+/// # Errors
+/// Why the evaluation is not one of a model like the artifact.
+pub fn measured_card(
+    manifest: &Manifest,
+    settings: &serde_json::Value,
+    measured: &Measured,
+) -> Result<String, String> {
+    match measured.differs_from(manifest, settings) {
+        Some(why) => Err(why),
+        None => Ok(card(manifest, settings, Some(measured))),
+    }
+}
 
 /// The text of `README.md`.
 pub(crate) fn model_card(manifest: &Manifest, settings: &serde_json::Value) -> String {
+    card(manifest, settings, None)
+}
+
+fn card(manifest: &Manifest, settings: &serde_json::Value, evaluation: Option<&Measured>) -> String {
     let meta = &manifest.meta;
     let about = about(&manifest.kind);
     let mut card = head(manifest);
@@ -24,12 +108,17 @@ pub(crate) fn model_card(manifest: &Manifest, settings: &serde_json::Value) -> S
         let _ = writeln!(card, "- {}: {}", plain(name), plain(note));
     }
     card.push_str("\n## Measured\n\n");
-    card.push_str(&measured(&meta.metrics, meta.notes.get("protocol").map(String::as_str)));
+    if evaluation.is_none() || !meta.metrics.is_empty() {
+        card.push_str(&measured(&meta.metrics, meta.notes.get("protocol").map(String::as_str)));
+    }
+    if let Some(evaluation) = evaluation {
+        card.push_str(&evaluated(evaluation));
+    }
     let _ = write!(
         card,
         "\n## Intended use\n\n{}\n\n## Limits\n\n{}\n\n## Files\n\n",
         intended(&manifest.kind),
-        limits(manifest)
+        limits(manifest, evaluation.is_some())
     );
     card.push_str("| file | bytes | SHA-256 |\n|---|---:|---|\n");
     for (name, file) in &manifest.files {
@@ -80,6 +169,24 @@ fn measured(metrics: &BTreeMap<String, f64>, protocol: Option<&str>) -> String {
     out
 }
 
+fn evaluated(measured: &Measured) -> String {
+    let mut out = format!(
+        "Protocol: {}, {} listeners\n\nMeasured of a model of the same kind, settings and snapshot that was \
+         fitted anew on the plays before the split; this one is fitted on all of them.\n\n\
+         | metric | value | {} % interval over listeners | listeners |\n|---|---:|---|---:|\n",
+        plain(&measured.protocol),
+        measured.n_users,
+        100.0 * measured.confidence
+    );
+    for metric in &measured.metrics {
+        let value = metric.value.map_or("–".to_owned(), |v| format!("{v:.6}"));
+        let interval =
+            metric.interval.map_or("–".to_owned(), |[low, high]| format!("{low:.6} to {high:.6}"));
+        let _ = writeln!(out, "| {} | {value} | {interval} | {} |", plain(&metric.name), metric.n_users);
+    }
+    out
+}
+
 fn is_ranker(kind: &str) -> bool {
     RANKERS.iter().any(|line| line.kind == kind)
 }
@@ -102,12 +209,12 @@ fn intended(kind: &str) -> &'static str {
     }
 }
 
-fn limits(manifest: &Manifest) -> String {
+fn limits(manifest: &Manifest, is_evaluated: bool) -> String {
     let mut limits = vec!["It repeats what its log shows, popular items and the taste of the past included."];
     if !is_ranker(&manifest.kind) {
         limits.push("It knows the items of its own table only; others are passed over.");
     }
-    if manifest.meta.metrics.is_empty() {
+    if manifest.meta.metrics.is_empty() && !is_evaluated {
         limits.push("Its quality is not recorded here.");
     }
     if manifest.meta.licence_note.is_empty() {
@@ -131,6 +238,57 @@ fn plain(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::ArtifactMeta;
+
+    #[test]
+    fn an_evaluation_is_taken_into_the_card_of_the_model_it_is_about_and_of_no_other() {
+        let settings = serde_json::json!({ "d": 64, "dropout": 0.2 });
+        let manifest = Manifest {
+            format_version: 1,
+            artifact_id: String::new(),
+            kind: "esasrec".to_owned(),
+            meta: ArtifactMeta { snapshot_id: Some("s1".to_owned()), ..ArtifactMeta::default() },
+            n_items: 3,
+            item_keys_sha256: String::new(),
+            files: BTreeMap::new(),
+        };
+        let metric = |name: &str, value, interval| MeasuredMetric {
+            name: name.to_owned(),
+            value,
+            interval,
+            n_users: 40,
+        };
+        let measured = Measured {
+            snapshot_id: "s1".to_owned(),
+            kind: "esasrec".to_owned(),
+            settings: settings.clone(),
+            protocol: "global-time | seen".to_owned(),
+            n_users: 41,
+            confidence: 0.95,
+            metrics: vec![
+                metric("ndcg@10", Some(0.0635), Some([0.061, 0.066])),
+                metric("recall@10", None, None),
+            ],
+        };
+        let card = measured_card(&manifest, &settings, &measured).unwrap();
+        assert!(card.contains("Protocol: global-time ' seen, 41 listeners\n"), "{card}");
+        assert!(card.contains("| metric | value | 95 % interval over listeners | listeners |"), "{card}");
+        assert!(card.contains("| ndcg@10 | 0.063500 | 0.061000 to 0.066000 | 40 |"), "{card}");
+        assert!(card.contains("| recall@10 | – | – | 40 |"), "{card}");
+        assert!(
+            !card.contains("Nothing was measured") && !card.contains("quality is not recorded"),
+            "{card}"
+        );
+
+        let refused = |measured: &Measured| measured_card(&manifest, &settings, measured).unwrap_err();
+        let other = Measured { snapshot_id: "s2".to_owned(), ..measured.clone() };
+        assert_eq!(refused(&other), "it is of snapshot s2, the artifact of s1");
+        let other = Measured { kind: "hstu".to_owned(), ..measured.clone() };
+        assert_eq!(refused(&other), "it is of a `hstu`, the artifact is a `esasrec`");
+        let other = Measured { settings: serde_json::json!({ "d": 32, "dropout": 0.2 }), ..measured.clone() };
+        assert_eq!(refused(&other), "it is of `d` 32, the artifact of 64");
+        let other = Measured { settings: serde_json::json!({ "d": 64 }), ..measured };
+        assert_eq!(refused(&other), "it is of `dropout` absent, the artifact of 0.2");
+    }
 
     #[test]
     fn the_card_shows_metrics_with_their_intervals_and_escapes_what_others_wrote() {

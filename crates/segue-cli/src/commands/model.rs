@@ -5,11 +5,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, Subcommand};
-use segue_models::{ArtifactMeta, LoadedArtifact, RoundReport, TrainingRecord, artifact};
+use segue_models::{
+    ArtifactMeta, LoadedArtifact, Manifest, MeasuredMetric, RoundReport, TrainingRecord, artifact,
+    measured_card,
+};
 use serde::Serialize;
 
 use crate::Global;
 use crate::commands::embeddings;
+use crate::commands::evaluate::measured;
 use crate::measure::{bytes_for_people, count_for_people};
 use crate::output::{self, Format};
 use crate::store::Store;
@@ -170,6 +174,8 @@ fn list(artifacts: &Path, global: &Global) -> Result<()> {
 
 fn show(artifacts: &Path, named: &Named, global: &Global) -> Result<()> {
     let loaded = loaded(artifacts, named)?;
+    let measured = measured::of(artifacts, &named.name)?
+        .filter(|m| m.differs_from(&loaded.manifest, &loaded.parts.config).is_none());
     let tensors: Vec<(String, String, Vec<usize>)> = loaded
         .parts
         .tensors
@@ -184,6 +190,7 @@ fn show(artifacts: &Path, named: &Named, global: &Global) -> Result<()> {
         return output::json(&serde_json::json!({
             "name": named.name,
             "manifest": loaded.manifest,
+            "measured": measured,
             "settings": loaded.parts.config,
             "tensors": tensors,
         }));
@@ -198,6 +205,14 @@ fn show(artifacts: &Path, named: &Named, global: &Global) -> Result<()> {
     }
     for (name, note) in &meta.notes {
         output::line(&format!("{name}: {note}"));
+    }
+    if let Some(measured) = measured {
+        output::line(&format!("evaluated: {}, {} listeners", measured.protocol, measured.n_users));
+        for MeasuredMetric { name, value, interval, .. } in &measured.metrics {
+            let value = value.map_or("–".to_owned(), |v| format!("{v:.4}"));
+            let interval = interval.map_or(String::new(), |[low, high]| format!(" [{low:.4}, {high:.4}]"));
+            output::line(&format!("{name} {value}{interval}"));
+        }
     }
     output::line(&format!("settings {}", loaded.parts.config));
     if let Some(training) = &meta.training {
@@ -233,12 +248,17 @@ fn curve(training: &TrainingRecord) -> Vec<Vec<String>> {
 fn push(artifacts: &Path, named: &Named, place: &str, global: &Global) -> Result<()> {
     let folder = folder_of(artifacts, named)?;
     let LoadedArtifact { manifest, parts, item_keys } = artifact::load(&folder)?;
+    let card = card(artifacts, &named.name, &manifest, &parts.config, global)?;
     artifact::check(parts, item_keys)?;
     let store = Store::open(place)?;
     let mut n_bytes = 0;
     for file in artifact::FILES {
-        // An artifact may have lost its card, which nothing reads.
-        if let Some(bytes) = Store::Folder(folder.clone()).get(file)? {
+        let bytes = match &card {
+            Some(card) if file == artifact::CARD => Some(card.clone().into_bytes()),
+            // An artifact may have lost its card, which nothing reads.
+            _ => Store::Folder(folder.clone()).get(file)?,
+        };
+        if let Some(bytes) = bytes {
             n_bytes += bytes.len() as u64;
             store.put(file, &bytes)?;
         }
@@ -255,6 +275,26 @@ fn push(artifacts: &Path, named: &Named, place: &str, global: &Global) -> Result
         },
         global,
     )
+}
+
+/// The card with what `segue evaluate` measured of such a model; `None` where there is nothing of the kind.
+fn card(
+    artifacts: &Path,
+    name: &str,
+    manifest: &Manifest,
+    settings: &serde_json::Value,
+    global: &Global,
+) -> Result<Option<String>> {
+    let Some(measured) = measured::of(artifacts, name)? else { return Ok(None) };
+    match measured_card(manifest, settings, &measured) {
+        Ok(card) => Ok(Some(card)),
+        Err(why) => {
+            global.say(&format!(
+                "the card of {name} goes without its evaluation: {why}; `segue evaluate` measures it"
+            ));
+            Ok(None)
+        }
+    }
 }
 
 fn pull(artifacts: &Path, place: &str, name: &str, publish: bool, global: &Global) -> Result<()> {

@@ -100,6 +100,39 @@ fn a_model_goes_to_a_folder_and_back_and_damage_is_refused() {
 }
 
 #[test]
+fn the_card_of_a_pushed_model_says_what_evaluate_measured_of_its_settings() {
+    let cli = trained();
+    let pushed = |place: &str| {
+        let output = cli.run(&["model", "push", "next", place, "--home", "h"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let card = fs::read_to_string(cli.path().join(place).join("README.md")).unwrap();
+        (card, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (card, said) = pushed("before");
+    assert!(card.contains("Nothing was measured") && !said.contains("evaluation"), "{card} {said}");
+
+    let report = json(&cli, &["evaluate", "--models", "next", "--home", "h", "--quiet"]);
+    let (card, _) = pushed("after");
+    assert!(card.contains("| metric | value | 95 % interval over listeners | listeners |"), "{card}");
+    let metrics = report["retrieval"]["models"][0]["metrics"].as_array().unwrap();
+    let ndcg = metrics.iter().find(|m| m["metric"] == "ndcg").unwrap()["value"].as_f64().unwrap();
+    assert!(card.contains(&format!("| ndcg@10 | {ndcg:.6} | ")), "{card}");
+    assert!(!card.contains("Nothing was measured"), "{card}");
+    let shown = json(&cli, &["model", "show", "next", "--home", "h"]);
+    assert_eq!(shown["measured"]["metrics"][1]["name"], "ndcg@10");
+    // The artifact is what it was: a card is no part of it.
+    json(&cli, &["model", "pull", "after", "--name", "twin", "--home", "other"]);
+
+    // Of other settings: not of this model.
+    let settings = fs::read_to_string(cli.path().join("h/segue.toml")).unwrap();
+    cli.write("h/segue.toml", &settings.replace("hidden = 16", "hidden = 24"));
+    json(&cli, &["evaluate", "--models", "next", "--home", "h", "--quiet"]);
+    let (card, said) = pushed("other-settings");
+    assert!(card.contains("Nothing was measured"), "{card}");
+    assert!(said.contains("without its evaluation: it is of `hidden` 24, the artifact of 16"), "{said}");
+}
+
+#[test]
 fn a_model_goes_through_an_s3_bucket_and_is_read_over_plain_http() {
     let cli = trained();
     let server = StoreServer::start(None);

@@ -1,6 +1,7 @@
 //! `segue evaluate`: models against each other on plays they have not seen.
 
 mod examples;
+pub(crate) mod measured;
 mod page;
 mod print;
 mod ranker;
@@ -45,7 +46,8 @@ Examples:
 
 Every model is fitted anew on the train part, ranks the full catalogue, and is asked about the same
 listeners. Brackets hold the 95 % bootstrap interval over listeners. docs/evaluation.md says what
-each protocol, metric and slice means.")]
+each protocol, metric and slice means. What a home's trained models are worth is kept beside their
+artifacts: `segue model push` writes it into the model card.")]
 pub(crate) struct Args {
     /// auto, time, leave-one-out, holdout, fold-in, sessions, p-s3, fixed, or a TOML file with a
     /// protocol of your own; auto splits by time where plays have dates, else holds out a seeded share
@@ -176,6 +178,7 @@ fn of_home(config: &Config, args: &Args, global: &Global) -> Result<Evaluation> 
     };
     let mut found = compare(args, &source, &settings, &config.evaluate, global)?;
     if let Some(snapshot) = source.snapshot() {
+        measured::keep(&global.home.join("artifacts"), snapshot, &settings, &found.retrieval)?;
         match ranker(snapshot, &found.retrieval, config)? {
             Ok(heads) => found.ranker = heads,
             Err(why) => found.no_ranker = Some(why),
