@@ -85,16 +85,17 @@ pub(crate) fn mark_sessions(contexts: &mut [u8], sessions: &[u32]) {
 }
 
 /// Numbers of sessions, 0-based for each listener, from the marks. `offsets` are the listeners'.
-pub(crate) fn sessions(contexts: &[u8], offsets: &[u64]) -> Vec<u32> {
-    let mut out = Vec::with_capacity(contexts.len());
+pub(crate) fn sessions(contexts: &[u8], offsets: &[u64], out: &mut [u32]) {
+    let first = offsets.first().copied().unwrap_or(0);
     for user in offsets.windows(2) {
         let mut n = 0_u32;
-        out.extend(contexts[user[0] as usize..user[1] as usize].iter().map(|&byte| {
+        let contexts = &contexts[user[0] as usize..user[1] as usize];
+        let out = &mut out[(user[0] - first) as usize..(user[1] - first) as usize];
+        for (out, &byte) in out.iter_mut().zip(contexts) {
             n += u32::from(PlayContext(byte).starts_session());
-            n.saturating_sub(1)
-        }));
+            *out = n.saturating_sub(1);
+        }
     }
-    out
 }
 
 #[cfg(test)]
@@ -117,7 +118,11 @@ mod tests {
         let mut contexts = vec![0x25; 6];
         mark_sessions(&mut contexts[..4], &[0, 0, 1, 2]);
         mark_sessions(&mut contexts[4..], &[0, 1]);
-        assert_eq!(sessions(&contexts, &[0, 4, 4, 6]), [0, 0, 1, 2, 0, 1]);
+        let mut numbers = [9; 6];
+        sessions(&contexts, &[0, 4, 4, 6], &mut numbers);
+        assert_eq!(numbers, [0, 0, 1, 2, 0, 1]);
+        sessions(&contexts, &[4, 6], &mut numbers[..2]);
+        assert_eq!(numbers, [0, 1, 1, 2, 0, 1], "listeners from the second on");
         assert!(contexts.iter().all(|&c| PlayContext::from_byte(c).with_start(false).byte() == 0x25));
     }
 }

@@ -105,7 +105,7 @@ pub struct DailyPlays<'a> {
     /// Item row of each row.
     pub item: &'a [u32],
     /// Plays of each row.
-    pub n_plays: &'a [u64],
+    pub n_plays: &'a [u32],
 }
 
 impl<'a> FitInput<'a> {

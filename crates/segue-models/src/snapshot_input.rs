@@ -30,7 +30,7 @@ pub struct SnapshotInput {
     day: Vec<Day>,
     market: Vec<u32>,
     item: Vec<u32>,
-    n_plays: Vec<u64>,
+    n_plays: Vec<u32>,
     profile_offsets: Vec<u64>,
     profile_item: Vec<u32>,
     profile_plays: Vec<u64>,
@@ -50,7 +50,7 @@ impl SnapshotInput {
         for (row, name) in (0..).zip(snapshot.markets()) {
             for part in snapshot.market_days(name, Day(i32::MAX)) {
                 out.item.extend_from_slice(&part.item);
-                out.n_plays.extend(part.plays.iter().map(|&n| u64::from(n)));
+                out.n_plays.extend_from_slice(&part.plays);
                 out.day.resize(out.item.len(), part.day);
                 out.market.resize(out.item.len(), row);
             }

@@ -52,12 +52,9 @@ impl SkewSums {
         let [yyy, yyx, yxx, xxx] = self.third;
         let cube = (a * a * a * yyy + 3.0 * a * a * b * yyx + 3.0 * a * b * b * yxx + b * b * b * xxx) / n;
         let variance = square - mean * mean;
-        // No spread but for rounding is none.
-        if !(variance > 1e-12 * square) {
-            return 0.0;
-        }
         let out = (cube - 3.0 * mean * square + 2.0 * mean * mean * mean) / (variance * variance.sqrt());
-        if out.is_finite() { out } else { 0.0 }
+        // No spread but for rounding is none.
+        if variance > 1e-12 * square && out.is_finite() { out } else { 0.0 }
     }
 }
 

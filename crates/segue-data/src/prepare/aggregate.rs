@@ -80,7 +80,7 @@ fn known_at(
     let mut out = ColumnWriter::create(&work.join("known-at"))?;
     for (part, users) in resolved.user_keys.chunks(USERS_AT_ONCE).enumerate() {
         let offsets = &written.offsets[part * USERS_AT_ONCE..][..users.len() + 1];
-        out.write(&times::gather(&blocks, users, offsets, |play| play.known_at))?;
+        out.write(&times::gather(&blocks, users, offsets, None, |play| play.known_at))?;
     }
     out.map()
 }

@@ -1,11 +1,13 @@
 //! Columns of a snapshot: flat little-endian files, memory-mapped on reading.
 
 use std::fs::File;
-use std::io::Write;
-use std::ops::Deref;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use memmap2::Mmap;
+use rayon::prelude::*;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::DataError;
@@ -84,6 +86,63 @@ impl<T: Pod> Column<T> {
     }
 }
 
+/// Bytes from which on a column is gathered into a file.
+const LARGE: usize = 64 << 20;
+
+impl<T: Pod + Default> Column<T> {
+    /// A column of parts that lie side by side from 0 on: `fill` writes part `n`, which owns `parts[n]`.
+    ///
+    /// A large one goes into a file without a name in `near`, so that its pages are the system's to drop and to read
+    /// again when memory is short; into memory where such a file cannot be written.
+    pub(crate) fn gathered(
+        parts: &[Range<usize>],
+        near: Option<&Path>,
+        fill: impl Fn(usize, &mut [T]) + Sync,
+    ) -> Self {
+        let len = parts.last().map_or(0, |part| part.end);
+        if let Some(near) = near.filter(|_| len * size_of::<T>() >= LARGE) {
+            match Self::gathered_in_file(parts, near, &fill) {
+                Ok(column) => return column,
+                Err(error) => {
+                    tracing::warn!(%error, folder = %near.display(), "a column is gathered in memory");
+                }
+            }
+        }
+        let mut all = vec![T::default(); len];
+        let mut rest = all.as_mut_slice();
+        let mut tasks = Vec::with_capacity(parts.len());
+        for part in parts {
+            let (mine, others) = rest.split_at_mut(part.len());
+            rest = others;
+            tasks.push(mine);
+        }
+        tasks.into_par_iter().enumerate().for_each(|(n, out)| fill(n, out));
+        Self::Owned(all)
+    }
+
+    fn gathered_in_file(
+        parts: &[Range<usize>],
+        near: &Path,
+        fill: &(impl Fn(usize, &mut [T]) + Sync),
+    ) -> io::Result<Self> {
+        let file = Mutex::new(tempfile::tempfile_in(near)?);
+        parts.par_iter().enumerate().try_for_each(|(n, part)| {
+            let mut values = vec![T::default(); part.len()];
+            fill(n, &mut values);
+            let mut file = file.lock().expect("nothing panics while it writes");
+            file.seek(SeekFrom::Start((part.start * size_of::<T>()) as u64))?;
+            file.write_all(bytes_of(&values))
+        })?;
+        let file = file.into_inner().expect("nothing panics while it writes");
+        if file.metadata()?.len() == 0 {
+            return Ok(Self::default());
+        }
+        // SAFETY: the file has no name and this is its only handle, so nobody changes it; whole values of `T` were
+        // written from 0 on, and a map begins at a page.
+        Ok(Self::Mapped(unsafe { Mmap::map(&file) }?))
+    }
+}
+
 /// What the manifest keeps of a file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FileEntry {
@@ -158,5 +217,26 @@ impl<T: Pod> ColumnWriter<T> {
         file.write_all(&self.buffer).map_err(DataError::io(&self.path))?;
         file.sync_all().map_err(DataError::io(&self.path))?;
         Ok(FileEntry { n_bytes: self.n_bytes, xxh3: format!("{:032x}", self.hash.digest128()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_gathered_in_a_file_is_the_one_gathered_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = [0..3, 3..3, 3..1_000, 1_000..1_007];
+        let fill = |n: usize, out: &mut [i64]| {
+            out.iter_mut().zip(0..).for_each(|(out, at): (_, i64)| *out = (n as i64) << 40 | at);
+        };
+        let memory = Column::gathered(&parts, Some(folder.path()), fill);
+        let file = Column::gathered_in_file(&parts, folder.path(), &fill).unwrap();
+        assert!(matches!((&memory, &file), (Column::Owned(_), Column::Mapped(_))));
+        assert_eq!((&*memory, memory.len()), (&*file, 1_007));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has no name");
+        assert!(Column::gathered_in_file(&[], folder.path(), &fill).unwrap().is_empty());
+        assert!(Column::gathered_in_file(&parts, &folder.path().join("absent"), &fill).is_err());
     }
 }

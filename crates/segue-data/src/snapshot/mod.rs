@@ -155,8 +155,21 @@ pub(crate) struct PlayColumns {
     pub(crate) action: Column<u8>,
     pub(crate) context: Column<u8>,
     /// Gathered from `context` when somebody asks for it.
-    pub(crate) session: OnceLock<Vec<u32>>,
+    pub(crate) session: OnceLock<Column<u32>>,
     pub(crate) times: Times,
+}
+
+impl PlayColumns {
+    /// `[n_plays]` 0-based numbers of sessions.
+    fn sessions(&self) -> &[u32] {
+        self.session.get_or_init(|| {
+            let offsets = &*self.offsets;
+            Column::gathered(&times::tasks(offsets), self.times.near(), |task, out| {
+                let rows = times::rows_of(task, offsets.len() - 1);
+                play_context::sessions(&self.context, &offsets[rows.start..=rows.end], out);
+            })
+        })
+    }
 }
 
 /// Co-listens by item row.
@@ -331,15 +344,16 @@ impl Snapshot {
 
     /// Every listener's plays in known-at order.
     ///
-    /// The first call gathers moments and numbers of sessions of all plays in memory, 20 bytes each; everything else is
-    /// read from the files. For one listener there is [`last_played_at`](Self::last_played_at).
+    /// The first call gathers moments and numbers of sessions of all plays, 20 bytes each: small ones in memory, large
+    /// ones in files without a name beside the snapshot's, whose pages the system may drop. Everything else is read
+    /// from the files: history may be larger than memory. For one listener there is [`last_played_at`](Self::last_played_at).
     #[must_use]
     pub fn sequences(&self) -> Sequences<'_> {
         let (users, offsets) = (&self.user_keys, &self.plays.offsets);
         Sequences {
             occurred_at: self.plays.times.occurred_at(users, offsets),
             known_at: self.plays.times.known_at(users, offsets),
-            session: self.plays.session.get_or_init(|| play_context::sessions(&self.plays.context, offsets)),
+            session: self.plays.sessions(),
             ..self.undated_sequences()
         }
     }

@@ -136,7 +136,7 @@ pub(crate) fn assemble(parts: SnapshotParts) -> Result<Snapshot, DataError> {
             item: Column::Owned(seq.item),
             action: Column::Owned(seq.action),
             context: Column::Owned(seq.context),
-            session: seq.session.into(),
+            session: Column::Owned(seq.session).into(),
             times: Times::owned(seq.known_at, seq.occurred_at),
         },
         items,

@@ -5,13 +5,13 @@
 //! stay where the day put them, and are gathered into columns when somebody asks for all.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-
-use rayon::prelude::*;
 
 use super::blocks;
 use super::by_key::{ByKey, Cursor};
+use super::column::{Column, Pod};
 use crate::codec::{Put, Take};
 use crate::error::DataError;
 
@@ -70,8 +70,10 @@ pub(crate) fn before(block: i32, bytes: &[u8], until: i64) -> &[u8] {
 #[derive(Debug, Default)]
 pub(crate) struct Times {
     pub(crate) blocks: BTreeMap<i32, ByKey>,
-    known_at: OnceLock<Vec<i64>>,
-    occurred_at: OnceLock<Vec<i64>>,
+    known_at: OnceLock<Column<i64>>,
+    occurred_at: OnceLock<Column<i64>>,
+    /// Where large columns are gathered.
+    near: Option<PathBuf>,
 }
 
 impl Times {
@@ -82,7 +84,8 @@ impl Times {
         users: &[u128],
         offsets: &[u64],
     ) -> Result<Self, DataError> {
-        let out = Self { blocks: blocks::open(dir, TABLE, names)?, ..Self::default() };
+        let blocks = blocks::open(dir, TABLE, names)?;
+        let out = Self { blocks, near: Some(dir.to_owned()), ..Self::default() };
         let n_bytes: usize = out.blocks.values().map(ByKey::n_bytes).sum();
         let n_plays = offsets.last().map_or(0, |&n| n as usize);
         let bad = |expected: String, got: String| DataError::corrupt(dir.join(TABLE), expected, got);
@@ -115,21 +118,28 @@ impl Times {
 
     /// Moments already gathered.
     pub(crate) fn owned(known_at: Vec<i64>, occurred_at: Vec<i64>) -> Self {
-        Self { blocks: BTreeMap::new(), known_at: known_at.into(), occurred_at: occurred_at.into() }
+        let [known_at, occurred_at] = [known_at, occurred_at].map(|at| Column::Owned(at).into());
+        Self { known_at, occurred_at, ..Self::default() }
     }
 
     /// `[n_plays]` when the system knew of each play.
     pub(crate) fn known_at(&self, users: &[u128], offsets: &[u64]) -> &[i64] {
-        self.known_at.get_or_init(|| gather(&self.blocks, users, offsets, |play| play.known_at))
+        self.known_at.get_or_init(|| gather(&self.blocks, users, offsets, self.near(), |play| play.known_at))
     }
 
     /// `[n_plays]` when each play began.
     pub(crate) fn occurred_at(&self, users: &[u128], offsets: &[u64]) -> &[i64] {
-        self.occurred_at.get_or_init(|| gather(&self.blocks, users, offsets, |play| play.occurred_at))
+        self.occurred_at
+            .get_or_init(|| gather(&self.blocks, users, offsets, self.near(), |play| play.occurred_at))
+    }
+
+    /// Where large columns are gathered.
+    pub(crate) fn near(&self) -> Option<&Path> {
+        self.near.as_deref()
     }
 
     /// The plays of one listener, who owns `range` of the columns.
-    pub(crate) fn of(&self, user: u128, range: std::ops::Range<usize>) -> Vec<PlayTimes> {
+    pub(crate) fn of(&self, user: u128, range: Range<usize>) -> Vec<PlayTimes> {
         if let (Some(known_at), Some(occurred_at)) = (self.known_at.get(), self.occurred_at.get())
             && self.blocks.is_empty()
         {
@@ -143,25 +153,33 @@ impl Times {
     }
 }
 
+/// Listeners that one task gathers.
+const USERS_PER_TASK: usize = 1_024;
+
+/// What each task gathers of listeners whose plays begin at `offsets`, counted from the first.
+pub(crate) fn tasks(offsets: &[u64]) -> Vec<Range<usize>> {
+    let first = offsets.first().copied().unwrap_or(0);
+    let at = |row: usize| (offsets[row] - first) as usize;
+    let n_users = offsets.len().saturating_sub(1);
+    let begin = |row: usize| row..(row + USERS_PER_TASK).min(n_users);
+    (0..n_users).step_by(USERS_PER_TASK).map(begin).map(|rows| at(rows.start)..at(rows.end)).collect()
+}
+
+/// The listeners of a task.
+pub(crate) fn rows_of(task: usize, n_users: usize) -> Range<usize> {
+    task * USERS_PER_TASK..((task + 1) * USERS_PER_TASK).min(n_users)
+}
+
 /// One value of every play of some listeners, one after the other. `offsets` are theirs.
-pub(crate) fn gather<T: Copy + Default + Send>(
+pub(crate) fn gather<T: Pod + Default>(
     blocks: &BTreeMap<i32, ByKey>,
     users: &[u128],
     offsets: &[u64],
+    near: Option<&Path>,
     value: impl Fn(&PlayTimes) -> T + Sync,
-) -> Vec<T> {
-    const USERS_PER_TASK: usize = 1_024;
-    let n_plays = offsets.first().zip(offsets.last()).map_or(0, |(from, to)| to - from);
-    let mut all = vec![T::default(); n_plays as usize];
-    let mut rest = all.as_mut_slice();
-    let mut tasks = Vec::new();
-    for (part, users) in users.chunks(USERS_PER_TASK).enumerate() {
-        let offsets = &offsets[part * USERS_PER_TASK..][..users.len() + 1];
-        let (mine, others) = rest.split_at_mut((offsets[users.len()] - offsets[0]) as usize);
-        rest = others;
-        tasks.push((users, mine));
-    }
-    tasks.into_par_iter().for_each(|(users, mut out)| {
+) -> Column<T> {
+    Column::gathered(&tasks(offsets), near, |task, mut out| {
+        let users = &users[rows_of(task, users.len())];
         let mut files: Vec<(i32, Cursor<'_>)> =
             blocks.iter().map(|(&block, file)| (block, file.from(users[0]))).collect();
         for &user in users {
@@ -172,8 +190,7 @@ pub(crate) fn gather<T: Copy + Default + Send>(
                 out = others;
             }
         }
-    });
-    all
+    })
 }
 
 #[cfg(test)]

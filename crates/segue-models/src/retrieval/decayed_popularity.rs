@@ -118,7 +118,7 @@ fn rows(input: &FitInput<'_>) -> (Vec<String>, Vec<Row>) {
                 market: market[i],
                 day: daily.day[i],
                 item: daily.item[i],
-                plays: daily.n_plays[i],
+                plays: u64::from(daily.n_plays[i]),
             })
             .collect();
         return (names, rows);
@@ -230,7 +230,7 @@ mod tests {
             let column = |f: fn(&(i32, u32, u32, u64)) -> u32| plays.iter().map(f).collect::<Vec<_>>();
             let (market, item) = (column(|p| p.1), column(|p| p.2));
             let day: Vec<Day> = plays.iter().map(|p| Day(p.0)).collect();
-            let n_plays: Vec<u64> = plays.iter().map(|p| p.3).collect();
+            let n_plays: Vec<u32> = plays.iter().map(|p| p.3 as u32).collect();
             let daily = DailyPlays { markets: &markets, day: &day, market: &market, item: &item, n_plays: &n_plays };
             let until = until.map(|day| Day(day).start());
             let input = FitInput { daily: Some(daily), until, ..FitInput::of(nothing.view()) };

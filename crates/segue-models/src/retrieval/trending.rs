@@ -113,7 +113,10 @@ fn daily_plays(input: &FitInput<'_>) -> Result<(Vec<String>, Vec<DayPlays>), Mod
     if let Some(daily) = input.daily.filter(|d| !d.item.is_empty()) {
         let (names, rows) = market_rows(&daily);
         let plays = (0..daily.item.len())
-            .map(|i| DayPlays { market: rows[i], day: daily.day[i], item: daily.item[i], n_plays: daily.n_plays[i] })
+            .map(|i| {
+                let (day, item, n_plays) = (daily.day[i], daily.item[i], u64::from(daily.n_plays[i]));
+                DayPlays { market: rows[i], day, item, n_plays }
+            })
             .collect();
         return Ok((names, plays));
     }

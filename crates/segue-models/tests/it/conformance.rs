@@ -26,7 +26,7 @@ struct Board {
     day: Vec<Day>,
     market: Vec<u32>,
     item: Vec<u32>,
-    n_plays: Vec<u64>,
+    n_plays: Vec<u32>,
 }
 
 /// The item that `user` leaves out.
