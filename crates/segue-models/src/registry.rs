@@ -45,6 +45,13 @@ pub trait Model: Recommender + Sized + 'static {
         Self::fit(config, input)
     }
 
+    /// The settings as an artifact of a model fitted to `input` says them: without what the data lacks.
+    #[must_use]
+    fn settings_for(config: Self::Config, input: &FitInput<'_>) -> Self::Config {
+        let _ = input;
+        config
+    }
+
     /// Rebuilds the model from what [`Recommender::parts`] gave. Checks every shape and bound.
     ///
     /// # Errors
@@ -54,6 +61,7 @@ pub trait Model: Recommender + Sized + 'static {
 
 type TrainFn =
     fn(&toml::Table, &FitInput<'_>, &mut TrainingRun<'_>) -> Result<Box<dyn Recommender>, ModelError>;
+type SettingsFn = fn(&toml::Table, &FitInput<'_>) -> Result<serde_json::Value, ModelError>;
 type LoadFn = fn(ModelParts) -> Result<Box<dyn Recommender>, ModelError>;
 
 /// One line of the registry.
@@ -68,6 +76,7 @@ pub struct RecommenderKind {
     pub search: &'static str,
     train: TrainFn,
     load: LoadFn,
+    settings_for: SettingsFn,
     check_config: fn(&toml::Table) -> Result<serde_json::Value, ModelError>,
 }
 
@@ -89,10 +98,8 @@ impl RecommenderKind {
                     .map_err(|e| parts.tensors.wrong(format!("settings of `{}`", M::KIND), e.to_string()))?;
                 Ok(Box::new(M::load(config, parts)?))
             },
-            check_config: |settings| {
-                serde_json::to_value(parse::<M>(settings)?)
-                    .map_err(|e| ModelError::Settings { model: M::KIND, message: e.to_string() })
-            },
+            settings_for: |settings, input| to_json::<M>(M::settings_for(parse::<M>(settings)?, input)),
+            check_config: |settings| to_json::<M>(parse::<M>(settings)?),
         }
     }
 
@@ -129,6 +136,18 @@ impl RecommenderKind {
         (self.load)(parts)
     }
 
+    /// All settings as an artifact of a model fitted to `input` says them: see [`Model::settings_for`].
+    ///
+    /// # Errors
+    /// [`ModelError::Settings`] names an unknown or malformed setting.
+    pub fn settings_for(
+        &self,
+        settings: &toml::Table,
+        input: &FitInput<'_>,
+    ) -> Result<serde_json::Value, ModelError> {
+        (self.settings_for)(settings, input)
+    }
+
     /// All settings with the defaults filled in; for checks at start and for reference pages.
     ///
     /// # Errors
@@ -136,6 +155,10 @@ impl RecommenderKind {
     pub fn settings(&self, settings: &toml::Table) -> Result<serde_json::Value, ModelError> {
         (self.check_config)(settings)
     }
+}
+
+fn to_json<M: Model>(config: M::Config) -> Result<serde_json::Value, ModelError> {
+    serde_json::to_value(config).map_err(|e| ModelError::Settings { model: M::KIND, message: e.to_string() })
 }
 
 /// The registry line of a kind.

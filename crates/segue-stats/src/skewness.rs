@@ -90,6 +90,9 @@ pub fn without_skewness(statistic: f64, skewness: f64) -> f64 {
 /// The other way: the statistic that [`without_skewness`] takes to `value`.
 #[must_use]
 pub fn with_skewness(value: f64, skewness: f64) -> f64 {
+    if skewness == 0.0 {
+        return value;
+    }
     // Below, the cube root would lose the digits that the two terms share; the next term is of order a².
     if skewness.abs() < 1e-7 {
         return value - skewness * (value * value / 3.0 + 1.0 / 6.0);

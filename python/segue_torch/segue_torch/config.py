@@ -109,6 +109,8 @@ class Settings:
             raise ValueError("`positions` is 'rotary'; this model knows `learned` and `none`")
         if self.positions == "rotary" and self.d // self.n_heads % 2:
             raise ValueError(f"`n_heads` is {self.n_heads}; rotary positions need an even `d / n_heads`")
+        if self.training.refit and not self.training.validation_share > 0:
+            raise ValueError("`training.refit` needs a `validation_share` above 0 to find the rounds")
         for name in ("dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it is in [0, 1)")

@@ -199,7 +199,7 @@ class Trainer:
 
     def _refit(self, start: dict[str, torch.Tensor], rounds: int, out: str | Path) -> None:
         # A wrapper keeps its hooks on the weights for as long as it lives.
-        self.objective = Objective(self.model)
+        self.objective, self.optimizers = Objective(self.model), []
         self.model.load_state_dict(start)
         again = dataclasses.replace(
             self.settings.training, rounds=rounds, patience=rounds, validation_share=0.0, refit=False

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, Subcommand};
 use segue_models::{
-    ArtifactMeta, LoadedArtifact, Manifest, MeasuredMetric, RoundReport, TrainingRecord, artifact,
+    ArtifactMeta, LoadedArtifact, Manifest, Measured, MeasuredMetric, RoundReport, TrainingRecord, artifact,
     measured_card,
 };
 use serde::Serialize;
@@ -174,7 +174,7 @@ fn list(artifacts: &Path, global: &Global) -> Result<()> {
 
 fn show(artifacts: &Path, named: &Named, global: &Global) -> Result<()> {
     let loaded = loaded(artifacts, named)?;
-    let measured = measured::of(artifacts, &named.name)?
+    let measured = known_measured(artifacts, &named.name, global)
         .filter(|m| m.differs_from(&loaded.manifest, &loaded.parts.config).is_none());
     let tensors: Vec<(String, String, Vec<usize>)> = loaded
         .parts
@@ -248,7 +248,7 @@ fn curve(training: &TrainingRecord) -> Vec<Vec<String>> {
 fn push(artifacts: &Path, named: &Named, place: &str, global: &Global) -> Result<()> {
     let folder = folder_of(artifacts, named)?;
     let LoadedArtifact { manifest, parts, item_keys } = artifact::load(&folder)?;
-    let card = card(artifacts, &named.name, &manifest, &parts.config, global)?;
+    let card = card(artifacts, &named.name, &manifest, &parts.config, global);
     artifact::check(parts, item_keys)?;
     let store = Store::open(place)?;
     let mut n_bytes = 0;
@@ -284,17 +284,25 @@ fn card(
     manifest: &Manifest,
     settings: &serde_json::Value,
     global: &Global,
-) -> Result<Option<String>> {
-    let Some(measured) = measured::of(artifacts, name)? else { return Ok(None) };
+) -> Option<String> {
+    let measured = known_measured(artifacts, name, global)?;
     match measured_card(manifest, settings, &measured) {
-        Ok(card) => Ok(Some(card)),
+        Ok(card) => Some(card),
         Err(why) => {
             global.say(&format!(
                 "the card of {name} goes without its evaluation: {why}; `segue evaluate` measures it"
             ));
-            Ok(None)
+            None
         }
     }
+}
+
+/// What was measured last; a file that cannot be read is said and passed over, for the model is sound without.
+fn known_measured(artifacts: &Path, name: &str, global: &Global) -> Option<Measured> {
+    measured::of(artifacts, name).unwrap_or_else(|error| {
+        global.say(&format!("{error:#}"));
+        None
+    })
 }
 
 fn pull(artifacts: &Path, place: &str, name: &str, publish: bool, global: &Global) -> Result<()> {

@@ -130,9 +130,10 @@ impl ArmState {
     }
 }
 
-/// Skewness of the effect: `by[arm]` is the weight of the second value in each arm.
-fn skewness(arms: [&SkewSums; 2], by: [f64; 2]) -> f64 {
-    let of_values = [arms[0].skewness(1.0, by[0]), arms[1].skewness(1.0, by[1])];
+/// Skewness of the effect: `weights[arm]` are those of the first and the second value in what the arm's
+/// estimate is a mean of.
+fn skewness(arms: [&SkewSums; 2], weights: [[f64; 2]; 2]) -> f64 {
+    let of_values = [0, 1].map(|arm| arms[arm].skewness(weights[arm][0], weights[arm][1]));
     skewness_of_difference(arms.map(|a| a.n() as f64), of_values)
 }
 
@@ -189,8 +190,10 @@ fn closed(
             continue;
         }
         if kind == MetricKind::Ratio {
+            // A ratio moves as `(y − ratio · d) / mean d`.
+            let sign = [c, t].map(|a| a.ratio.denominator.signum());
             let (c, t) = (c.ratio.moments()?, t.ratio.moments()?);
-            let skewness = skewness(skew, [-c.mean, -t.mean]);
+            let skewness = skewness(skew, [[sign[0], -sign[0] * c.mean], [sign[1], -sign[1] * t.mean]]);
             out.push(LookEstimate { skewness, ..look(at_ms, &c, &t) });
             continue;
         }
@@ -204,10 +207,10 @@ fn closed(
         out.push(match adjusted {
             Some(a) => LookEstimate {
                 variance_reduction: Some(a.variance_reduction),
-                skewness: skewness(skew, [-a.slopes[0]; 2]),
+                skewness: skewness(skew, [[1.0, -a.slopes[0]]; 2]),
                 ..look(at_ms, &a.control, &a.treatment)
             },
-            None => LookEstimate { skewness: skewness(skew, [0.0; 2]), ..plain },
+            None => LookEstimate { skewness: skewness(skew, [[1.0, 0.0]; 2]), ..plain },
         });
     }
     if out.is_empty() {
@@ -262,7 +265,7 @@ fn accumulating(column: &MetricColumn, exposures: &ExposureLog, arm: usize) -> R
         .zip(control.moments()?.iter().zip(&treatment.moments()?))
         .zip(&skews)
         .map(|((&k, (c, t)), [of_c, of_t])| LookEstimate {
-            skewness: skewness([of_c, of_t], [0.0; 2]),
+            skewness: skewness([of_c, of_t], [[1.0, 0.0]; 2]),
             ..look(all[k], c, t)
         })
         .collect();
@@ -357,4 +360,90 @@ fn concentration(
         skewness: 0.0,
         variance_reduction: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use segue_types::DAY_MS;
+
+    use super::*;
+    use crate::metric::{MetricSpec, Observation};
+
+    /// Seven of ten in the control; what each unit gave, its covariate before, and its denominator.
+    const UNITS: [(f64, f64, f64); 10] = [
+        (1.0, 2.0, 2.0),
+        (2.0, 1.0, 1.0),
+        (4.0, 5.0, 3.0),
+        (1.5, 0.5, 2.0),
+        (9.0, 7.0, 4.0),
+        (0.5, 1.0, 1.0),
+        (3.0, 2.5, 2.0),
+        (2.5, 3.0, 1.0),
+        (5.0, 4.0, 2.0),
+        (7.0, 2.0, 5.0),
+    ];
+
+    fn look_of(spec: &MetricSpec, looks: &[i64], denominator: f64) -> LookEstimate {
+        let mut log = ExposureLog::new(vec!["control".into(), "treatment".into()], [0, i64::MAX]);
+        let names: Vec<String> = (0..UNITS.len()).map(|n| format!("u{n}")).collect();
+        for (n, unit) in names.iter().enumerate() {
+            let arm = if n < 7 { "control" } else { "treatment" };
+            log.observe(unit, arm, Some(10 * DAY_MS), None, true).unwrap();
+        }
+        let mut column = MetricColumn::new(spec, &log, looks);
+        for (unit, &(y, x, d)) in names.iter().zip(&UNITS) {
+            let row = |day: i64, value| Observation {
+                unit,
+                at_ms: Some(day * DAY_MS),
+                value,
+                denominator: denominator * d,
+                ..Observation::default()
+            };
+            column.observe(&row(11, y), &log).unwrap();
+            if spec.pre_days.is_some() {
+                column.observe(&row(9, x), &log).unwrap();
+            }
+        }
+        series(&column, &log, &[30 * DAY_MS], 1).unwrap().looks.pop().unwrap()
+    }
+
+    /// In two passes, from what each arm's estimate is a mean of.
+    fn expected(of: impl Fn(usize, (f64, f64, f64)) -> f64) -> f64 {
+        let of_arm = |units: &[(f64, f64, f64)], arm: usize| {
+            let v: Vec<f64> = units.iter().map(|&u| of(arm, u)).collect();
+            let n = v.len() as f64;
+            let mean = v.iter().sum::<f64>() / n;
+            let m = |k: i32| v.iter().map(|v| (v - mean).powi(k)).sum::<f64>() / n;
+            m(3) / m(2).powf(1.5)
+        };
+        let shape = 0.7 * of_arm(&UNITS[..7], 0) + 0.3 * of_arm(&UNITS[7..], 1);
+        shape * (1.0 / 9.0 - 1.0 / 49.0) / (1.0 / 3.0 + 1.0 / 7.0_f64).powf(1.5)
+    }
+
+    #[test]
+    fn the_skewness_of_an_effect_is_that_of_what_it_is_a_mean_of() {
+        let spec = |kind| MetricSpec { kind, window_days: Some([0.0, 7.0]), ..MetricSpec::default() };
+        let mean = look_of(&spec(MetricKind::Mean), &[], 1.0);
+        let plain = expected(|_, (y, ..)| y);
+        assert!(plain > 0.1 && (mean.skewness - plain).abs() < 1e-12, "{mean:?} {plain}");
+        let accumulating = look_of(&spec(MetricKind::Mean), &[30 * DAY_MS], 1.0);
+        assert!((accumulating.skewness - plain).abs() < 1e-12, "{accumulating:?} {plain}");
+
+        let adjusted = look_of(&MetricSpec { pre_days: Some(5.0), ..spec(MetricKind::Mean) }, &[], 1.0);
+        let mut sums = [CovariateMatrix::new(1), CovariateMatrix::new(1)];
+        for (n, &(y, x, _)) in UNITS.iter().enumerate() {
+            sums[usize::from(n >= 7)].add(y, &[x]).unwrap();
+        }
+        let slope = regression_adjustment(&sums[0], &sums[1], 0.05).unwrap().slopes[0];
+        let want = expected(|_, (y, x, _)| y - slope * x);
+        assert!(slope > 0.5 && (adjusted.skewness - want).abs() < 1e-10, "{adjusted:?} {want}");
+
+        // A denominator below 0 turns the ratio around, and its skewness with it.
+        for sign in [1.0, -1.0] {
+            let ratio = look_of(&spec(MetricKind::Ratio), &[], sign);
+            let of = [ratio.control, ratio.treatment];
+            let want = expected(|arm, (y, _, d)| sign * (y - of[arm] * sign * d));
+            assert!((ratio.skewness - want).abs() < 1e-10, "{ratio:?} {want}");
+        }
+    }
 }

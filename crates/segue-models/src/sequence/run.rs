@@ -58,7 +58,8 @@ pub(crate) fn train(
             file.write(trainer.checkpoint())?;
         }
         drop(trainer);
-        stage.objective.training = Training { rounds, validation_share: 0.0, ..objective.training };
+        stage.objective.training =
+            Training { rounds, validation_share: 0.0, refit: false, ..objective.training };
         stage.file = file(run, Some(rounds), &of);
         trainer = stage.train(run)?;
         record.refitted = true;
@@ -231,12 +232,14 @@ fn flatten(name: &str, value: &Value, out: &mut BTreeMap<String, String>) {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::path::Path;
 
     use segue_data::OwnedSequences;
 
     use super::*;
     use crate::registry::Model;
     use crate::sequence::ESasRec;
+    use crate::sequence::trained::Architecture;
     use crate::{ArtifactMeta, Checkpoints, Recommender, artifact};
 
     fn config(rounds: u32) -> <ESasRec as Model>::Config {
@@ -322,6 +325,7 @@ mod tests {
         assert!(record.refitted && !found.refitted);
         assert_eq!((record.best_round, &record.rounds), (Some(best), &found.rounds));
         // The same weights as a training that holds nothing out, told the rounds.
+        assert!(with(true, 3, 0.0).plan().is_err(), "nothing tells the rounds");
         let (all, _, _) = train(&with(false, best, 0.0), &mut TrainingRun::default());
         assert_eq!(refitted.model(), all.model());
 
@@ -331,8 +335,17 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("checkpoint");
             let steps = Cell::new(0);
+            let files = [path.clone(), CheckpointFile::refit(&path)];
+            let kept = tempfile::tempdir().unwrap();
+            let kept = |file: &Path| kept.path().join(file.file_name().unwrap());
             let is_due = || {
                 steps.set(steps.get() + 1);
+                // What lay on the disk just after the checkpoint was written.
+                if steps.get() == kill_at + 1 {
+                    for file in files.iter().filter(|f| f.is_file()) {
+                        std::fs::copy(file, kept(file)).unwrap();
+                    }
+                }
                 steps.get() == kill_at
             };
             let checkpoints =
@@ -340,14 +353,17 @@ mod tests {
             let mut run = TrainingRun { checkpoints: checkpoints(), ..TrainingRun::default() };
             let (_, _, messages) = train(&with(true, 3, 0.5), &mut run);
             assert!(messages.is_empty(), "{messages:?}");
+            CheckpointFile::remove(&path).unwrap();
+            assert!(files.iter().all(|file| !file.exists()));
+            for file in files.iter().filter(|file| kept(file).is_file()) {
+                std::fs::copy(kept(file), file).unwrap();
+            }
+            assert_eq!(files.clone().map(|file| file.is_file()), [true, kill_at > first_stage]);
             let mut run = TrainingRun { checkpoints: checkpoints(), ..TrainingRun::default() };
             let (resumed, again, messages) = train(&with(true, 3, 0.5), &mut run);
             assert_eq!((resumed.model(), again), (refitted.model(), record.clone()));
-            let refit = CheckpointFile::refit(&path);
-            assert_eq!(refit.is_file(), kill_at > first_stage, "the second stage has its own");
-            assert_eq!(messages.len(), usize::from(kill_at > first_stage), "{messages:?}");
-            CheckpointFile::remove(&path).unwrap();
-            assert!(!path.exists() && !refit.exists());
+            let step = if kill_at > first_stage { kill_at - first_stage } else { kill_at };
+            assert_eq!(messages, [format!("resumed in round 1 after step {step}")]);
         }
     }
 

@@ -84,7 +84,7 @@ pub struct Training {
     /// Listeners to validate on at most.
     pub validation_listeners: usize,
     /// Whether the model is then trained anew on all plays, the held-out ones too, for as many rounds as they
-    /// found best. Twice the time.
+    /// found best. At most twice the time; something has to be held out.
     pub refit: bool,
 }
 
@@ -133,7 +133,7 @@ impl Objective {
     pub fn check(&self) -> Result<(), ModelError> {
         let t = &self.training;
         let n = &self.negatives;
-        let checks: [(&'static str, String, bool, &'static str); 10] = [
+        let checks: [(&'static str, String, bool, &'static str); 11] = [
             ("training.rounds", t.rounds.to_string(), t.rounds > 0, "it is at least 1"),
             ("training.batch", t.batch.to_string(), t.batch > 0, "it is at least 1"),
             ("training.shards", t.shards.to_string(), (1..=64).contains(&t.shards), "it is 1 to 64"),
@@ -155,6 +155,12 @@ impl Objective {
                 t.validation_share.to_string(),
                 (0.0..=1.0).contains(&t.validation_share),
                 "it is in [0, 1]",
+            ),
+            (
+                "training.refit",
+                t.refit.to_string(),
+                !t.refit || t.validation_share > 0.0,
+                "it needs a `validation_share` above 0 to find the rounds",
             ),
             ("negatives.count", n.count.to_string(), (1..=1 << 20).contains(&n.count), "it is 1 to 1048576"),
             (

@@ -73,6 +73,10 @@ impl<A: Architecture> Model for Trained<A> {
         Self::train(config, input, &mut TrainingRun::default())
     }
 
+    fn settings_for(config: A, input: &FitInput<'_>) -> A {
+        config.for_data(input)
+    }
+
     fn train(config: &A, input: &FitInput<'_>, run: &mut TrainingRun<'_>) -> Result<Self, ModelError> {
         let config = config.for_data(input);
         let (network, objective) = config.plan()?;

@@ -4,27 +4,24 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use segue_data::Snapshot;
-use segue_eval::EvaluationReport;
-use segue_models::{Measured, MeasuredMetric, registry};
+use segue_eval::{Candidates, EvaluationReport};
+use segue_models::{Measured, MeasuredMetric};
 use segue_types::TimestampMs;
 
-use super::settings::Settings;
+use super::Evaluation;
 
 /// Within `artifacts/NAME`.
 const FILE: &str = "measured.json";
 
-/// Writes what was measured of each model that has artifacts; an evaluation of other settings replaces
-/// it too, since the card takes in none but its own.
-pub(super) fn keep(
-    artifacts: &Path,
-    snapshot: &Snapshot,
-    settings: &Settings,
-    report: &EvaluationReport,
-) -> Result<()> {
+/// Writes what was measured of each model that was fitted here and has artifacts; an evaluation of other
+/// settings replaces it too, since the card takes in none but its own.
+pub(super) fn keep(artifacts: &Path, snapshot: &Snapshot, found: &Evaluation) -> Result<()> {
+    let report = &found.retrieval;
     for model in &report.models {
         let folder = artifacts.join(&model.name);
-        let Some(table) = settings.model.get(&model.name).filter(|_| folder.is_dir()) else { continue };
-        let (kind, table) = registry::split_kind(table)?;
+        let Some((kind, settings)) = found.fitted.get(&model.name).filter(|_| folder.is_dir()) else {
+            continue;
+        };
         let metric = |m: &segue_eval::MetricReport| MeasuredMetric {
             name: format!("{}@{}", m.metric, m.k),
             value: m.value,
@@ -33,8 +30,8 @@ pub(super) fn keep(
         };
         let measured = Measured {
             snapshot_id: snapshot.id().to_owned(),
-            settings: registry::recommender_kind(&kind)?.settings(&table)?,
-            kind,
+            kind: kind.clone(),
+            settings: settings.clone(),
             protocol: protocol(snapshot, report),
             n_users: report.split.n_test_users as u64,
             confidence: report.protocol.confidence,
@@ -69,11 +66,16 @@ fn protocol(snapshot: &Snapshot, report: &EvaluationReport) -> String {
     if let Some(until) = report.split.train_until {
         text += &format!(" at {}", day(until));
     }
-    text += &format!(
-        ", {} train plays, full ranking of {} items",
-        report.split.n_train_plays, report.split.n_train_items
-    );
+    let n_items = match report.protocol.candidates {
+        Candidates::Train => report.split.n_train_items,
+        Candidates::All => report.split.n_items,
+    };
+    text += &format!(", {} train plays, full ranking of {n_items} items", report.split.n_train_plays);
     text += if report.protocol.filter_seen { " without those of the history" } else { ", repeats allowed" };
+    match report.protocol.fit_seeds().len() {
+        0 | 1 => {}
+        n => text += &format!(", mean of {n} seeds"),
+    }
     if let Some((first, last)) = snapshot.time_range() {
         text += &format!(", plays from {} to {}", first.day().to_iso(), last.day().to_iso());
     }

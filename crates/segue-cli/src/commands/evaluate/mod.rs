@@ -9,7 +9,9 @@ mod settings;
 pub(crate) mod source;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
@@ -111,6 +113,9 @@ pub(crate) struct Evaluation {
     pub(crate) ranker: Vec<HeadQuality>,
     /// Why there is no ranker, if there is none.
     pub(crate) no_ranker: Option<String>,
+    /// Kind and settings of the models that were fitted here; other people's lists are not among them.
+    #[serde(skip)]
+    pub(crate) fitted: BTreeMap<String, (String, serde_json::Value)>,
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<()> {
@@ -178,7 +183,10 @@ fn of_home(config: &Config, args: &Args, global: &Global) -> Result<Evaluation> 
     };
     let mut found = compare(args, &source, &settings, &config.evaluate, global)?;
     if let Some(snapshot) = source.snapshot() {
-        measured::keep(&global.home.join("artifacts"), snapshot, &settings, &found.retrieval)?;
+        // What was measured is worth showing wherever it can be kept.
+        if let Err(error) = measured::keep(&global.home.join("artifacts"), snapshot, &found) {
+            global.say(&format!("model cards go without this evaluation: {error:#}"));
+        }
         match ranker(snapshot, &found.retrieval, config)? {
             Ok(heads) => found.ranker = heads,
             Err(why) => found.no_ranker = Some(why),
@@ -196,11 +204,24 @@ fn compare(
 ) -> Result<Evaluation> {
     let dataset = source.dataset();
     let mut protocol = protocol(args, defaults, source, &dataset)?;
-    let mut fits: Vec<(String, Box<dyn FitAndRecommend>)> = Vec::new();
+    let fitted = Mutex::new(BTreeMap::new());
+    let mut fits: Vec<(String, Box<dyn FitAndRecommend + '_>)> = Vec::new();
     // Recommendations alone are a comparison too: then no model of ours is fitted unless asked for.
     if args.recommendations.is_empty() || !args.models.is_empty() {
         for (name, table) in settings.choose(&args.models)? {
-            let fit = model(move |train| registry::fit_recommender(&table, &train.fit_input(train.seed)));
+            let (kind, of_kind) = registry::split_kind(&table)?;
+            let (own, fitted) = (name.clone(), &fitted);
+            let fit = model(move |train| {
+                let input = train.fit_input(train.seed);
+                let line = registry::recommender_kind(&kind)?;
+                let settings = line.settings_for(&of_kind, &input)?;
+                let model = line.fit(&of_kind, &input)?;
+                fitted
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(own.clone(), (kind.clone(), settings));
+                Ok(model)
+            });
             fits.push((name, Box::new(fit)));
         }
     }
@@ -228,6 +249,8 @@ fn compare(
             Err(error) => return Err(error.into()),
         }
     };
+    drop(models);
+    drop(fits);
     Ok(Evaluation {
         data: source.name.clone(),
         settings: settings.origin.clone(),
@@ -236,6 +259,7 @@ fn compare(
         examples,
         ranker: Vec::new(),
         no_ranker: None,
+        fitted: fitted.into_inner().unwrap_or_else(PoisonError::into_inner),
     })
 }
 
