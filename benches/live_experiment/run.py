@@ -107,7 +107,7 @@ sql = "SELECT user_id AS unit, occurred_at AS at, coalesce(listened_ms, 0) / 600
 def minutes(home, name):
     """Mean minutes per listener in the window after the first exposure, over closed windows."""
     end = f"to_timestamp({(START + DAYS + LIVE) * 86400})"
-    rows = program.run(home, "sql", f"""
+    rows = program.run(home, "sql", "--max-rows", "1000000", f"""
         WITH shown AS (SELECT user_id, min(composed_at) AS first
                        FROM (SELECT user_id, composed_at, unnest(arms) AS arm FROM slates)
                        WHERE arm = '{name}' GROUP BY user_id),
