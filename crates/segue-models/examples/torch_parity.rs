@@ -194,7 +194,7 @@ fn compute(
     losses: &[(&str, Loss)],
 ) -> Result<Tensors, Failure> {
     let (network, table, d) = (model.network(), model.item_vectors(), model.network().config.d);
-    let pass = Pass { params: model.params(), offsets: &batch.offsets, noise: None };
+    let pass = Pass { params: model.params(), packed: &[], offsets: &batch.offsets, noise: None };
     let (n, m) = (batch.item.len(), table.n_rows());
     let mut saved = vec![0.0; network.saved_len(&batch.offsets)];
     let mut scratch = vec![0.0; network.scratch_len(&batch.offsets)];

@@ -74,13 +74,16 @@ fn main() {
         .map(|(n_in, n_out)| Linear::new(&mut layout, "l", n_in, n_out, true));
     let norm = Norm::new(&mut layout, "n", d, NormKind::Layer);
     let (params, mut grads) = (layout.init(1), vec![0.0; layout.len()]);
+    let mut packed = Vec::new();
+    layout.pack(&params, &mut packed);
+    let weights = Pass { packed: &packed, ..Pass::of(&params) };
     let (x, dy) = (random(n * 4 * d), random(n * 4 * d));
     let (mut y, mut dx) = (vec![0.0; n * 4 * d], vec![0.0; n * 4 * d]);
     for linear in linears {
         let (n_in, n_out) = (linear.n_in(), linear.n_out());
         let (x, y, dy, dx) = (&x[..n * n_in], &mut y[..n * n_out], &dy[..n * n_out], &mut dx[..n * n_in]);
         let work = flops(n, n_out, n_in);
-        measure(&format!("linear {n_in} to {n_out}, forward"), work, || linear.forward(&params, x, y));
+        measure(&format!("linear {n_in} to {n_out}, forward"), work, || linear.forward(&weights, x, y));
         measure(&format!("linear {n_in} to {n_out}, backward"), 2.0 * work, || {
             linear.backward(&params, x, dy, dx, false, &mut grads);
         });
@@ -103,7 +106,7 @@ fn main() {
 
     // Histories of a music service: 38 events on average.
     let offsets = [0_u32, 11, 23, 61, 128];
-    let pass = Pass { params: &params, offsets: &offsets, noise: None };
+    let pass = Pass { params: &params, packed: &[], offsets: &offsets, noise: None };
     let attention = CausalAttention { d, n_heads: 2, dropout: Dropout::new(0.0), site: 0 };
     let pairs: usize = pass.sequences().map(|s| s.len() * (s.len() + 1) / 2).sum();
     let qkv = random(n * 3 * d);
@@ -136,7 +139,7 @@ fn main() {
         let mut saved = vec![0.0; block.saved_len(&offsets)];
         let mut scratch = vec![0.0; block.scratch_len(&offsets)];
         let mut d = random(rows);
-        let pass = Pass { params: &params, offsets: &offsets, noise: Some(Noise::new(1, 1, 1)) };
+        let pass = Pass { params: &params, packed: &[], offsets: &offsets, noise: Some(Noise::new(1, 1, 1)) };
         let work = 6.0 * (n * layout.len()) as f64;
         measure(&format!("{name}, both passes"), work, || {
             block.forward(&pass, None, &h, &mut saved, &mut scratch, &mut y[..rows]);

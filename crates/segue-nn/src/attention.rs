@@ -1,6 +1,6 @@
 //! Jagged causal self-attention (Vaswani et al. 2017): each token looks at those up to itself.
 //!
-//! Queries are taken in blocks ([`QueryBlock`]), so that little above the diagonal is multiplied;
+//! Queries are taken in blocks (`QueryBlock`), so that little above the diagonal is multiplied;
 //! sequences never see each other. A block's weights stand key by key, `[keys, queries]`: a register
 //! holds one key's weights of 16 queries, so softmaxes of short histories, which are most of them, fold
 //! no register, and only queries and not keys are turned around for a product.
@@ -303,7 +303,7 @@ mod tests {
             let n = offsets[offsets.len() - 1] as usize;
             let (qkv, dy) = (values(seed, n * 3 * d, scale), values(seed ^ 1, n * d, 1.0));
             let noise = Noise::new(seed, 0, 0);
-            let pass = Pass { params: &[], offsets: &offsets, noise: Some(noise) };
+            let pass = Pass { params: &[], packed: &[], offsets: &offsets, noise: Some(noise) };
             let mut mask = vec![1.0; a.saved_len(&offsets)];
             a.dropout.apply(noise.site(5), 0, &mut mask);
             let mask = f64s(&mask);

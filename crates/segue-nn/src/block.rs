@@ -8,7 +8,8 @@
 //! Without gates it is the block of SASRec in its pre-norm form (Kang & McAuley 2018); with gates that
 //! of LiGR (Borisyuk et al. 2024) as eSASRec uses it (Tikhonovich et al., RecSys 2025).
 
-use crate::simd::{self, vectorised};
+use crate::lanes::{Kernel, Lanes, dispatch};
+use crate::simd::{self, LANES, vectorised};
 use crate::workspace::{Carve, CarveRef, Pass};
 use crate::{Activation, CausalAttention, Dropout, Layout, Linear, Mlp, Norm, NormKind, Rope};
 
@@ -146,7 +147,7 @@ impl Block {
         let added = scratch.take(s.n_d);
 
         self.norm_1.forward(pass.params, x, normed);
-        self.qkv.forward(pass.params, normed, qkv);
+        self.qkv.forward(pass, normed, qkv);
         if let Some(rope) = rope {
             rope.rotate(pass, 3 * self.config.d, 2 * self.config.d, qkv, false);
         }
@@ -176,10 +177,10 @@ impl Block {
         let rest = space.take(self.attention.scratch_len(pass.offsets));
 
         self.norm_1.forward(pass.params, x, normed);
-        self.qkv.forward_part(pass.params, d..3 * d, normed, kv);
+        self.qkv.forward_part(pass, d..3 * d, normed, kv);
         pass.gather_last(d, x, x_last);
         pass.gather_last(d, normed, normed_last);
-        self.qkv.forward_part(pass.params, 0..d, normed_last, q);
+        self.qkv.forward_part(pass, 0..d, normed_last, q);
         if let Some(rope) = rope {
             rope.rotate(pass, 2 * d, d, kv, false);
             for (q, sequence) in q.chunks_exact_mut(d).zip(pass.sequences()) {
@@ -213,7 +214,7 @@ impl Block {
         let normed_2 = saved.take(n_d);
         let mlp = saved.take(self.mlp.saved_len(n_d / self.config.d));
         let gate_2 = saved.take(gate);
-        self.out.forward(pass.params, attended, added);
+        self.out.forward(pass, attended, added);
         self.join(pass, 0, self.gate_1, x, added, gate_1, middle);
 
         self.norm_2.forward(pass.params, middle, normed_2);
@@ -240,17 +241,9 @@ impl Block {
             return simd::add(added, y);
         };
         let (open, kept) = saved.split_at_mut(x.len());
-        gate.forward(pass.params, x, open);
+        gate.forward(pass, x, open);
         kept.copy_from_slice(added);
-        vectorised(
-            #[inline(always)]
-            || {
-                for i in 0..x.len() {
-                    open[i] = simd::sigmoid(open[i]);
-                    y[i] = open[i].mul_add(kept[i], x[i]);
-                }
-            },
-        );
+        dispatch(Gate { x, added, open, y });
     }
 
     /// Turns `d` from the gradient of `y` into that of `x`, both `[n, d]`, and adds the gradients of
@@ -328,6 +321,36 @@ impl Block {
         }
         if let Some(noise) = pass.noise {
             self.dropout.apply(noise.site(self.site + half), 0, added);
+        }
+    }
+}
+
+/// Turns `open` into its logistic function and fills `y = x + open ⊙ added`, all of one length.
+struct Gate<'a> {
+    x: &'a [f32],
+    added: &'a [f32],
+    open: &'a mut [f32],
+    y: &'a mut [f32],
+}
+
+impl Kernel for Gate<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let ((x, x_rest), (added, added_rest)) =
+            (self.x.as_chunks::<LANES>(), self.added.as_chunks::<LANES>());
+        let (open, open_rest) = self.open.as_chunks_mut::<LANES>();
+        let (y, y_rest) = self.y.as_chunks_mut::<LANES>();
+        for (((x, added), open), y) in x.iter().zip(added).zip(open).zip(y) {
+            let share = V::load(open).sigmoid();
+            share.store(open);
+            share.fma(V::load(added), V::load(x)).store(y);
+        }
+        if !x_rest.is_empty() {
+            let share = V::load_part(open_rest, 0.0).sigmoid();
+            share.store_part(open_rest);
+            share.fma(V::load_part(added_rest, 0.0), V::load_part(x_rest, 0.0)).store_part(y_rest);
         }
     }
 }
@@ -469,7 +492,7 @@ mod tests {
             let rope = rotary.then(|| Rope::new(8, 4, 10_000.0));
             let n = offsets[offsets.len() - 1] as usize;
             let (x, dy) = (values(seed ^ 1, n * 8, 1.0), values(seed ^ 2, n * 8, 1.0));
-            let pass = Pass { params: &params, offsets: &offsets, noise: None };
+            let pass = Pass { params: &params, packed: &[], offsets: &offsets, noise: None };
             let mut saved = vec![f32::NAN; block.saved_len(&offsets)];
             let mut scratch = vec![f32::NAN; block.scratch_len(&offsets)];
             let mut y = vec![f32::NAN; n * 8];
@@ -505,7 +528,8 @@ mod tests {
         let block = Block::new(&mut layout, "b", 1, config);
         let params = values(3, layout.len(), 0.4);
         let offsets = [0, 3, 9];
-        let pass = Pass { params: &params, offsets: &offsets, noise: Some(crate::Noise::new(1, 2, 3)) };
+        let pass =
+            Pass { params: &params, packed: &[], offsets: &offsets, noise: Some(crate::Noise::new(1, 2, 3)) };
         let (x, dy) = (values(4, 72, 1.0), values(5, 72, 1.0));
         let forward = |x: &[f32]| {
             let mut saved = vec![0.0; block.saved_len(&offsets)];

@@ -10,10 +10,10 @@
 //! The gates are PyTorch's, in its order. Inputs of all tokens go through `W` at once; states go through
 //! `U` step by step, all sequences that are long enough together.
 
-use crate::matmul::{Start, matmul, matmul_from};
+use crate::matmul::{matmul, matmul_from};
 use crate::simd::{self, vectorised};
 use crate::workspace::{Carve, CarveRef, Pass};
-use crate::{Dropout, Layout, Linear, Mat, transpose};
+use crate::{Dropout, Layout, Linear, Mat};
 
 /// The layer and its parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,7 +48,7 @@ impl Gru {
     /// Numbers of scratch of either pass.
     #[must_use]
     pub fn scratch_len(&self, offsets: &[u32]) -> usize {
-        self.d * (7 * n_tokens(offsets) + 5 * offsets.len() + 3 * self.d)
+        self.d * (7 * n_tokens(offsets) + 5 * offsets.len())
     }
 
     /// Fills `y` `[n, d]` from `x` `[n, d]`.
@@ -61,13 +61,9 @@ impl Gru {
         let from_input = scratch.take(3 * x.len());
         let before = scratch.take(pass.offsets.len() * d);
         let from_state = scratch.take(pass.offsets.len() * 3 * d);
-        // Each step multiplies with it: turned around once, and not in each product.
-        let turned = scratch.take(3 * d * d);
+        let (state_map, state_bias) = (self.state.turned(pass), self.state.start(pass));
 
-        transpose(self.state.weight.of(pass.params), d, 3 * d, d, turned, 3 * d);
-        let state_map = Mat::new(turned, d, 3 * d);
-        let state_bias = self.state.bias.map_or(Start::Zero, |bias| Start::Row(bias.of(pass.params)));
-        self.input.forward(pass.params, x, from_input);
+        self.input.forward(pass, x, from_input);
         for step in 0..longest(pass) {
             let mut n = 0;
             for token in tokens(pass, step) {
@@ -286,7 +282,7 @@ mod tests {
             let params = values(seed, layout.len(), scale);
             let (x, dy) = (values(seed ^ 1, n * d, 1.0), values(seed ^ 2, n * d, 1.0));
             let noise = Noise::new(seed, 1, 2);
-            let pass = Pass { params: &params, offsets: &offsets, noise: Some(noise) };
+            let pass = Pass { params: &params, packed: &[], offsets: &offsets, noise: Some(noise) };
             let mut mask = vec![1.0; n * d];
             gru.dropout.apply(noise.site(gru.site), 0, &mut mask);
             let (p, mask) = (f64s(&params), f64s(&mask));

@@ -103,7 +103,7 @@ impl HstuBlock {
         let gated = saved.take(n_d);
 
         self.norm_1.forward(pass.params, x, normed);
-        self.qkvu.forward(pass.params, normed, wide);
+        self.qkvu.forward(pass, normed, wide);
         silu::forward(wide, qkvu);
         self.attention.forward(pass, times, qkvu, scores, scratch, attended);
         self.norm_2.forward(pass.params, attended, unit);
@@ -111,7 +111,7 @@ impl HstuBlock {
         if let Some(noise) = pass.noise {
             self.dropout.apply(noise.site(self.site), 0, gated);
         }
-        self.out.forward(pass.params, gated, y);
+        self.out.forward(pass, gated, y);
         simd::add(x, y);
     }
 
@@ -160,17 +160,17 @@ impl HstuBlock {
         let rest = space.take(self.attention.scratch_len(pass.offsets));
 
         self.norm_1.forward(pass.params, x, normed);
-        self.qkvu.forward_part(pass.params, d..3 * d, normed, wide_kv);
+        self.qkvu.forward_part(pass, d..3 * d, normed, wide_kv);
         silu::forward(wide_kv, kv);
         pass.gather_last(d, normed, normed_last);
-        self.qkvu.forward_part(pass.params, 0..d, normed_last, wide_q);
+        self.qkvu.forward_part(pass, 0..d, normed_last, wide_q);
         silu::forward(wide_q, q);
-        self.qkvu.forward_part(pass.params, 3 * d..4 * d, normed_last, wide_u);
+        self.qkvu.forward_part(pass, 3 * d..4 * d, normed_last, wide_u);
         silu::forward(wide_u, u);
         self.attention.last(pass, times, q, kv, rest, attended);
         self.norm_2.forward(pass.params, attended, unit);
         self.gate(u, unit, gated);
-        self.out.forward(pass.params, gated, y);
+        self.out.forward(pass, gated, y);
         pass.gather_last(d, x, x_last);
         simd::add(x_last, y);
     }
@@ -326,7 +326,7 @@ mod tests {
             let at: Vec<u32> = (0..n as u32).map(|i| 1_000_000 + i * i * i * 100).collect();
             let asked: Vec<u32> = at.iter().map(|at| at + seed as u32 % 5000).collect();
             let times = Times { occurred_at: &at, request_at: &asked };
-            let pass = Pass { params: &params, offsets: &offsets, noise: None };
+            let pass = Pass { params: &params, packed: &[], offsets: &offsets, noise: None };
             let mut saved = vec![f32::NAN; block.saved_len(&offsets)];
             let mut scratch = vec![f32::NAN; block.scratch_len(&offsets)];
             let mut y = vec![f32::NAN; n * 8];
@@ -350,7 +350,8 @@ mod tests {
         let (layout, block) = block(false, 0.4);
         let params = values(3, layout.len(), 0.4);
         let offsets = [0, 3, 9];
-        let pass = Pass { params: &params, offsets: &offsets, noise: Some(crate::Noise::new(1, 2, 3)) };
+        let pass =
+            Pass { params: &params, packed: &[], offsets: &offsets, noise: Some(crate::Noise::new(1, 2, 3)) };
         let (x, dy) = (values(4, 72, 1.0), values(5, 72, 1.0));
         let forward = |x: &[f32]| {
             let mut saved = vec![0.0; block.saved_len(&offsets)];

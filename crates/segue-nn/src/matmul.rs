@@ -1,13 +1,14 @@
 //! Matrix products of `f32`, on the calling thread.
 //!
-//! One kernel computes up to [`MAX_MR`] rows by two registers of columns and keeps them in registers
+//! One kernel computes up to `MAX_MR` rows by two registers of columns and keeps them in registers
 //! while it walks along `k`. Entries of `a` are broadcast from where they stand, whatever its strides;
 //! rows of `b` are read as registers where they stand, and a transposed `b` is turned around first,
-//! a panel at a time. AVX-512 masks the columns beyond the last; the other kernels pack the last panel.
+//! a panel at a time, unless it is [`Packed`] already. AVX-512 masks the columns beyond the last; the other kernels pack the last panel.
 //! The `gemm` crate was measured as fast, but takes memory in each product and switches on
 //! features of `num-complex` that make arrow and DataFusion compile anew.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use crate::simd::Isa;
 use crate::transpose::transpose;
@@ -59,6 +60,80 @@ impl<'a> Mat<'a> {
     }
 }
 
+/// A right operand `[rows, cols]` in the order in which the kernels of this machine read it, for many products:
+/// panels of columns, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Packed<'a> {
+    data: &'a [f32],
+    rows: usize,
+    cols: usize,
+}
+
+impl<'a> Packed<'a> {
+    /// Numbers it takes, on any machine.
+    #[must_use]
+    pub fn size(rows: usize, cols: usize) -> usize {
+        rows * cols.next_multiple_of(MAX_NR)
+    }
+
+    /// Fills `to` from `b`.
+    ///
+    /// # Panics
+    /// If `to` does not hold [`size`](Self::size) numbers.
+    pub fn write(b: Mat<'_>, to: &mut [f32]) {
+        assert_eq!(to.len(), Self::size(b.rows, b.cols), "numbers of a packed operand");
+        match Isa::here() {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => pack_all::<32>(b, to),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => pack_all::<16>(b, to),
+            _ => pack_all::<8>(b, to),
+        }
+    }
+
+    /// What [`write`](Self::write) has filled from a matrix `[rows, cols]`, on this machine.
+    ///
+    /// # Panics
+    /// If the data has another size.
+    #[must_use]
+    pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
+        assert_eq!(data.len(), Self::size(rows, cols), "numbers of a packed operand");
+        Self { data, rows, cols }
+    }
+
+    /// Some of its columns; `None` if they do not begin where a panel does.
+    pub(crate) fn columns(self, columns: Range<usize>) -> Option<Self> {
+        let (at, n) = (columns.start * self.rows, columns.len());
+        let whole = columns.start.is_multiple_of(MAX_NR);
+        whole.then(|| Self::new(&self.data[at..at + Self::size(self.rows, n)], self.rows, n))
+    }
+}
+
+/// A right operand of a product.
+#[derive(Debug, Clone, Copy)]
+pub enum Right<'a> {
+    /// As it stands.
+    Plain(Mat<'a>),
+    /// Packed before.
+    Packed(Packed<'a>),
+}
+
+impl Right<'_> {
+    /// Rows and columns.
+    fn shape(&self) -> (usize, usize) {
+        match self {
+            Self::Plain(b) => (b.rows, b.cols),
+            Self::Packed(b) => (b.rows, b.cols),
+        }
+    }
+}
+
+impl<'a> From<Mat<'a>> for Right<'a> {
+    fn from(b: Mat<'a>) -> Self {
+        Self::Plain(b)
+    }
+}
+
 pub(crate) fn check_size(len: usize, rows: usize, cols: usize, stride: usize) {
     let needed = if rows == 0 || cols == 0 { 0 } else { (rows - 1) * stride + cols };
     assert!(
@@ -92,9 +167,17 @@ pub fn matmul(out: &mut [f32], stride: usize, accumulate: bool, a: Mat<'_>, b: M
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub fn matmul_from(out: &mut [f32], stride: usize, start: Start<'_>, a: Mat<'_>, b: Mat<'_>) {
-    assert_eq!(a.cols, b.rows, "inner sizes of a product");
-    let (m, n, k) = (a.rows, b.cols, a.cols);
+pub fn matmul_from<'b>(
+    out: &mut [f32],
+    stride: usize,
+    start: Start<'_>,
+    a: Mat<'_>,
+    b: impl Into<Right<'b>>,
+) {
+    let b = b.into();
+    let (b_rows, n) = b.shape();
+    let (m, k) = (a.rows, a.cols);
+    assert_eq!(k, b_rows, "inner sizes of a product");
     check_size(out.len(), m, n, stride);
     if m == 0 || n == 0 {
         return;
@@ -155,10 +238,10 @@ fn drive<const NR: usize, const MR: usize, const MASKED: bool>(
     stride: usize,
     start: Start<'_>,
     a: Mat<'_>,
-    b: Mat<'_>,
+    b: Right<'_>,
 ) {
     const { assert!(NR <= MAX_NR && MR <= MAX_MR) };
-    let (m, n, k) = (a.rows, b.cols, a.cols);
+    let (m, n, k) = (a.rows, b.shape().1, a.cols);
     // Tiles of nearly equal height: a last one of a row or two would wait for its own sums.
     let n_tiles = m.div_ceil(MR);
     for k0 in (0..k).step_by(KC) {
@@ -167,12 +250,20 @@ fn drive<const NR: usize, const MR: usize, const MASKED: bool>(
         for j0 in (0..n).step_by(NR) {
             let nb = NR.min(n - j0);
             let direct = MASKED || nb == NR;
-            let panel = &b.data[k0 * b.row_stride + j0 * b.col_stride..];
-            let (panel, b_row) = if direct && b.col_stride == 1 {
-                (panel, b.row_stride)
-            } else {
-                pack::<NR>(packed, panel, kb, nb, b.row_stride, b.col_stride);
-                (&packed[..], NR)
+            let (panel, b_row) = match b {
+                Right::Packed(b) => (&b.data[j0 * k + k0 * NR..], NR),
+                Right::Plain(b) => {
+                    let panel = &b.data[k0 * b.row_stride + j0 * b.col_stride..];
+                    if direct && b.col_stride == 1 {
+                        (panel, b.row_stride)
+                    } else {
+                        if packed.len() < KC * MAX_NR {
+                            packed.resize(KC * MAX_NR, 0.0);
+                        }
+                        pack::<NR>(packed, panel, kb, nb, b.row_stride, b.col_stride);
+                        (&packed[..], NR)
+                    }
+                }
             };
             for tile_index in 0..n_tiles {
                 let (i0, i1) = (tile_index * m / n_tiles, (tile_index + 1) * m / n_tiles);
@@ -192,7 +283,8 @@ fn drive<const NR: usize, const MR: usize, const MASKED: bool>(
                 // `b` `[k, n]` and `out` `[m, n]` lies in its slice. This tile reads rows
                 // `i0..i0 + rows` and columns `k0..k0 + kb` of `a`, which lie in it. It reads `kb` rows
                 // of the panel: in place `cols` numbers each, columns `j0..j0 + nb` of `b`; packed, they
-                // fill `kb * NR` numbers. It writes `rows` rows of `cols` numbers: direct ones lie in
+                // fill `kb * NR` numbers, which lie in what `Packed::new` has checked: panels up to this one
+                // take `(j0 + NR) * k` of them, and `j0 + NR` is at most `n` rounded up to `MAX_NR`. It writes `rows` rows of `cols` numbers: direct ones lie in
                 // columns `j0..j0 + nb` of `out`, others in `edge` (`MAX_MR * MAX_NR`, and
                 // `rows <= MR <= MAX_MR`). It begins from those same numbers, from `cols` numbers of a row of `n`,
                 // or from nothing. `out` and `edge` are borrowed mutably and overlap neither
@@ -229,11 +321,19 @@ fn drive<const NR: usize, const MR: usize, const MASKED: bool>(
     }
 }
 
-/// Copies `kb` rows of `nb` columns to rows of `NR`, filled up with zeros.
-fn pack<const NR: usize>(packed: &mut Vec<f32>, b: &[f32], kb: usize, nb: usize, row: usize, col: usize) {
-    if packed.len() < KC * MAX_NR {
-        packed.resize(KC * MAX_NR, 0.0);
+/// Packs every panel of `b`: that of columns `j..j + NR` begins at number `j · rows`.
+fn pack_all<const NR: usize>(b: Mat<'_>, to: &mut [f32]) {
+    if b.rows == 0 {
+        return;
     }
+    for (j, to) in (0..b.cols).step_by(NR).zip(to.chunks_exact_mut(b.rows * NR)) {
+        let panel = &b.data[j * b.col_stride..];
+        pack::<NR>(to, panel, b.rows, NR.min(b.cols - j), b.row_stride, b.col_stride);
+    }
+}
+
+/// Copies `kb` rows of `nb` columns to rows of `NR`, filled up with zeros.
+fn pack<const NR: usize>(packed: &mut [f32], b: &[f32], kb: usize, nb: usize, row: usize, col: usize) {
     if col == 1 {
         for (i, to) in packed.chunks_exact_mut(NR).take(kb).enumerate() {
             to[..nb].copy_from_slice(&b[i * row..i * row + nb]);
@@ -490,27 +590,39 @@ mod tests {
         let (a, b) = (Mat::new(&a, m, k), Mat::new(&b, n, k).t());
         let mut want = vec![0.0; m * n];
         matmul(&mut want, n, false, a, b);
-        let mut kernels: Vec<Drive> =
-            vec![|p, out, a, b| drive::<8, 8, false>(plain_tile, p, out, 45, Start::Zero, a, b)];
+        let mut kernels: Vec<(Drive, Pack)> = vec![(
+            |p, out, a, b| drive::<8, 8, false>(plain_tile, p, out, 45, Start::Zero, a, b),
+            pack_all::<8>,
+        )];
         #[cfg(target_arch = "x86_64")]
         {
             if Isa::here() != Isa::Plain {
-                kernels
-                    .push(|p, out, a, b| drive::<16, 12, false>(avx2::tile, p, out, 45, Start::Zero, a, b));
+                kernels.push((
+                    |p, out, a, b| drive::<16, 12, false>(avx2::tile, p, out, 45, Start::Zero, a, b),
+                    pack_all::<16>,
+                ));
             }
             if Isa::here() == Isa::Avx512 {
-                kernels
-                    .push(|p, out, a, b| drive::<32, 14, true>(avx512::tile, p, out, 45, Start::Zero, a, b));
+                kernels.push((
+                    |p, out, a, b| drive::<32, 14, true>(avx512::tile, p, out, 45, Start::Zero, a, b),
+                    pack_all::<32>,
+                ));
             }
         }
-        for kernel in kernels {
+        for (kernel, pack) in kernels {
             let mut out = vec![f32::NAN; m * n];
-            kernel(&mut Vec::new(), &mut out, a, b);
+            kernel(&mut Vec::new(), &mut out, a, Right::Plain(b));
             assert!(out.iter().zip(&want).all(|(x, y)| (x - y).abs() < 1e-4), "{out:?}");
+            let mut packed = vec![f32::NAN; Packed::size(k, n)];
+            pack(b, &mut packed);
+            let mut again = vec![f32::NAN; m * n];
+            kernel(&mut Vec::new(), &mut again, a, Right::Packed(Packed::new(&packed, k, n)));
+            assert_eq!(out, again);
         }
     }
 
-    type Drive = fn(&mut Vec<f32>, &mut [f32], Mat<'_>, Mat<'_>);
+    type Drive = fn(&mut Vec<f32>, &mut [f32], Mat<'_>, Right<'_>);
+    type Pack = fn(Mat<'_>, &mut [f32]);
 
     #[test]
     #[should_panic(expected = "needs 6 numbers, got 5")]

@@ -69,7 +69,7 @@ impl Mlp {
         let mut saved = Carve::new(saved);
         let wide = saved.take(n * self.up.n_out());
         let hidden = saved.take(n * self.down.n_in());
-        self.up.forward(pass.params, x, wide);
+        self.up.forward(pass, x, wide);
         match self.activation {
             Activation::Gelu => gelu::forward(wide, hidden),
             Activation::SwiGlu => swiglu::forward(wide, self.down.n_in(), hidden),
@@ -77,7 +77,7 @@ impl Mlp {
         if let Some(noise) = pass.noise {
             self.dropout.apply(noise.site(self.site), 0, hidden);
         }
-        self.down.forward(pass.params, hidden, y);
+        self.down.forward(pass, hidden, y);
     }
 
     /// Adds the gradients of the parameters to `grads`; fills `dx` `[n, d]`.
@@ -165,7 +165,7 @@ mod tests {
             let params = values(seed, layout.len(), 0.7);
             let (x, dy) = (values(seed ^ 1, n * d, 1.0), values(seed ^ 2, n * d, 1.0));
             let noise = Noise::new(seed, 1, 2);
-            let pass = Pass { params: &params, offsets: &[], noise: Some(noise) };
+            let pass = Pass { params: &params, packed: &[], offsets: &[], noise: Some(noise) };
             let mut mask = vec![1.0; n * hidden];
             mlp.dropout.apply(noise.site(3), 0, &mut mask);
             let mask = f64s(&mask);

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::{Counter, NnError};
+use crate::matmul::Packed;
+use crate::{Counter, Mat, NnError};
 
 /// How a group begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Group {
     pub init: Init,
     /// Whether weight decay applies: matrices yes, biases and gains no.
     pub decays: bool,
+    /// Where the weight of a linear map stands among those that are packed.
+    packed: Option<usize>,
 }
 
 /// A place in the arena: a matrix `[rows, cols]`, row by row. Vectors have one row.
@@ -65,6 +68,7 @@ impl Param {
 pub struct Layout {
     groups: Vec<Group>,
     len: usize,
+    packed_len: usize,
 }
 
 impl Layout {
@@ -78,11 +82,35 @@ impl Layout {
         self.add(name.into(), 1, cols, init, false)
     }
 
+    /// Adds the weight `[rows, cols]` of a linear map; weight decay applies to it. Returns it and where it
+    /// stands in what [`pack`](Self::pack) fills.
+    pub fn weight(&mut self, name: impl Into<String>, rows: usize, cols: usize) -> (Param, usize) {
+        let (param, at) = (self.matrix(name, rows, cols, Init::Glorot), self.packed_len);
+        self.packed_len += Packed::size(cols, rows);
+        if let Some(group) = self.groups.last_mut() {
+            group.packed = Some(at);
+        }
+        (param, at)
+    }
+
     fn add(&mut self, name: String, rows: usize, cols: usize, init: Init, decays: bool) -> Param {
         let param = Param { start: self.len, rows, cols };
         self.len += rows * cols;
-        self.groups.push(Group { name, param, init, decays });
+        self.groups.push(Group { name, param, init, decays, packed: None });
         param
+    }
+
+    /// Fills `packed` with the weights of linear maps as products read them: turned around, and packed once
+    /// for all products of a step or of a model that answers.
+    pub fn pack(&self, params: &[f32], packed: &mut Vec<f32>) {
+        packed.resize(self.packed_len, 0.0);
+        for group in &self.groups {
+            if let Some(at) = group.packed {
+                let Param { rows, cols, .. } = group.param;
+                let weight = Mat::new(group.param.of(params), rows, cols);
+                Packed::write(weight.t(), &mut packed[at..at + Packed::size(cols, rows)]);
+            }
+        }
     }
 
     /// Numbers in the arena.

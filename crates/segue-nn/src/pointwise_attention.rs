@@ -325,7 +325,7 @@ mod tests {
             let at: Vec<u32> = (0..n as u64).map(|i| draws.bits(2 * i) as u32 >> (draws.bits(2 * i + 1) % 32)).collect();
             let asked: Vec<u32> = (0..n).map(|i| at[(i + 1).min(n - 1)].saturating_add(seed as u32 % 9)).collect();
             let times = dated.then_some(Times { occurred_at: &at, request_at: &asked });
-            let pass = Pass { params: &params, offsets: &offsets, noise: None };
+            let pass = Pass { params: &params, packed: &[], offsets: &offsets, noise: None };
             let mut saved = vec![f32::NAN; a.saved_len(&offsets)];
             let mut scratch = vec![f32::NAN; a.scratch_len(&offsets)];
             let mut out = vec![f32::NAN; n * d];

@@ -79,7 +79,7 @@ mod tests {
         let row = values(4, 3 * d, 1.0);
         let mut qkv: Vec<f32> = row.iter().copied().cycle().take(n * 3 * d).collect();
         let offsets = [0, n as u32];
-        let pass = Pass { params: &[], offsets: &offsets, noise: None };
+        let pass = Pass { params: &[], packed: &[], offsets: &offsets, noise: None };
         rope.rotate(&pass, 3 * d, 2 * d, &mut qkv, false);
         let product = |i: usize, j: usize| {
             crate::simd::dot(&qkv[i * 3 * d..i * 3 * d + d], &qkv[j * 3 * d + d..j * 3 * d + 2 * d])

@@ -7,13 +7,21 @@ use crate::Noise;
 pub struct Pass<'a> {
     /// The parameter arena.
     pub params: &'a [f32],
+    /// What [`Layout::pack`](crate::Layout::pack) made of it, or nothing: each product then turns its weight around.
+    pub packed: &'a [f32],
     /// `[n_sequences + 1]`: sequence `s` owns tokens `offsets[s]..offsets[s + 1]`.
     pub offsets: &'a [u32],
     /// Random numbers while training; `None` switches dropout off.
     pub noise: Option<Noise>,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// Parameters alone, for rows that belong to no sequence.
+    #[must_use]
+    pub fn of(params: &'a [f32]) -> Self {
+        Self { params, packed: &[], offsets: &[], noise: None }
+    }
+
     /// Tokens in the pass.
     #[must_use]
     pub fn n_tokens(&self) -> usize {

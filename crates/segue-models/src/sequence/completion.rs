@@ -10,7 +10,7 @@
 //! [`Action::Skipped`]. Other actions do not say (a play of 30 s may or may not have reached its end).
 //! Several outputs on one encoder: Zhao et al., "Recommending What Video to Watch Next", RecSys 2019.
 
-use segue_nn::{Init, Layout, Linear, Param, row_products, simd};
+use segue_nn::{Init, Layout, Linear, Param, Pass, row_products, simd};
 use segue_types::Action;
 use serde::{Deserialize, Serialize};
 
@@ -94,7 +94,7 @@ impl CompletionHead {
     ) -> f64 {
         let d = self.map.n_out();
         let (u, du) = scratch[..2 * h.len()].split_at_mut(h.len());
-        self.map.forward(params, h, u);
+        self.map.forward(&Pass::of(params), h, u);
         let bias = self.bias.of(params)[0];
         let (mut loss, mut d_bias) = (0.0, 0.0);
         let rows = u.chunks_exact(d).zip(du.chunks_exact_mut(d)).zip(item.chunks_exact(d));
@@ -123,7 +123,7 @@ impl CompletionHead {
     #[must_use]
     pub fn vector(&self, params: &[f32], user: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; user.len()];
-        self.map.forward(params, user, &mut out);
+        self.map.forward(&Pass::of(params), user, &mut out);
         out
     }
 

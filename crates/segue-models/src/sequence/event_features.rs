@@ -263,14 +263,14 @@ mod tests {
         let mut saved = vec![0.0; network.saved_len(&batch.offsets)];
         let mut scratch = vec![0.0; network.scratch_len(&batch.offsets)];
         let mut value = |params: &[f32], saved: &mut Vec<f32>| -> f64 {
-            let pass = Pass { params, offsets: &batch.offsets, noise: None };
+            let pass = Pass { params, packed: &[], offsets: &batch.offsets, noise: None };
             network.forward(&pass, batch.events(0..n), &table, saved, &mut scratch);
             network.hidden(saved, n).iter().zip(&dy).map(|(a, b)| f64::from(a * b)).sum()
         };
         value(&params, &mut saved);
         let (mut grads, mut d_input) = (vec![0.0; params.len()], vec![0.0; n * d]);
         let mut other_scratch = vec![0.0; network.scratch_len(&batch.offsets)];
-        let pass = Pass { params: &params, offsets: &batch.offsets, noise: None };
+        let pass = Pass { params: &params, packed: &[], offsets: &batch.offsets, noise: None };
         let events = batch.events(0..n);
         network.backward(&pass, events, &saved, &dy, &mut d_input, &mut other_scratch, &mut grads);
         let mut n_used = 0;

@@ -20,6 +20,8 @@ use crate::{ItemFilter, ModelError, Query, Scored, Tensors, Vectors};
 pub struct SequenceModel {
     network: Network,
     params: Vec<f32>,
+    /// Weights as products read them.
+    packed: Vec<f32>,
     table: Embedding,
     /// `[n_items]` whether the item's vector means something.
     trained: Vec<bool>,
@@ -34,7 +36,9 @@ impl SequenceModel {
     pub fn new(network: Network, params: Vec<f32>, table: Embedding, trained: Vec<bool>) -> Self {
         assert_eq!(params.len(), network.layout.len(), "parameters of the network");
         assert_eq!(table.n_rows(), trained.len(), "rows of the item table");
-        Self { network, params, table, trained }
+        let mut packed = Vec::new();
+        network.layout.pack(&params, &mut packed);
+        Self { network, params, packed, table, trained }
     }
 
     /// Rebuilds it from its arrays.
@@ -51,7 +55,7 @@ impl SequenceModel {
         let d = network.config.d;
         let table = tensors.take_finite_shape("item.weight", &[trained.len(), d])?;
         tensors.finish()?;
-        Ok(Self { params, table: Embedding { table, d }, trained, network })
+        Ok(Self::new(network, params, Embedding { table, d }, trained))
     }
 
     /// Its arrays in PyTorch's shapes: matrices `[n_out, n_in]` and vectors of the parameter groups,
@@ -128,7 +132,8 @@ impl SequenceModel {
         }
         batch.push(plays, &moments);
         let events = batch.events(0..batch.item.len());
-        Some(encode_last(&self.network, &self.params, &self.table, &batch.offsets, events))
+        let pass = Pass { params: &self.params, packed: &self.packed, offsets: &batch.offsets, noise: None };
+        Some(encode_last(&self.network, &pass, &self.table, events))
     }
 
     /// Vectors of many histories, each its own `Query`, in order; `None` as in
@@ -243,21 +248,14 @@ fn norm(x: &[f32]) -> f32 {
 
 /// The hidden vector of each sequence's last event: `[n_sequences, d]`; zeros for an empty sequence.
 #[must_use]
-pub fn encode_last(
-    network: &Network,
-    params: &[f32],
-    table: &Embedding,
-    offsets: &[u32],
-    events: Events<'_>,
-) -> Vec<f32> {
-    let pass = Pass { params, offsets, noise: None };
-    let mut out = vec![0.0; (offsets.len() - 1) * network.config.d];
-    let needed = network.last_len(offsets);
+pub fn encode_last(network: &Network, pass: &Pass<'_>, table: &Embedding, events: Events<'_>) -> Vec<f32> {
+    let mut out = vec![0.0; (pass.offsets.len() - 1) * network.config.d];
+    let needed = network.last_len(pass.offsets);
     SPACE.with_borrow_mut(|space| {
         if space.len() < needed {
             space.resize(needed, 0.0);
         }
-        network.forward_last(&pass, events, table, &mut space[..needed], &mut out);
+        network.forward_last(pass, events, table, &mut space[..needed], &mut out);
     });
     out
 }

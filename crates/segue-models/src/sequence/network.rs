@@ -446,7 +446,7 @@ mod tests {
                 }
                 batch.push(events, at);
             }
-            let pass = Pass { params: &params, offsets: &batch.offsets, noise: None };
+            let pass = Pass { params: &params, packed: &[], offsets: &batch.offsets, noise: None };
             let (n, events) = (batch.item.len(), batch.events(0..batch.item.len()));
             let mut saved = vec![f32::NAN; network.saved_len(&batch.offsets)];
             let mut scratch = vec![f32::NAN; network.scratch_len(&batch.offsets)];

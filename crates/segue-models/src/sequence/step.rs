@@ -98,6 +98,8 @@ pub struct Stepper {
     /// The tokens of each shard; the caller fills them.
     pub batches: Vec<Batch>,
     shards: Vec<Shard>,
+    /// Weights of the step at hand as products read them.
+    packed: Vec<f32>,
     /// `[n_shards, params]`.
     grads: Vec<f32>,
     /// `[n_shards, n_items, d]`, for the full softmax.
@@ -136,6 +138,7 @@ impl Stepper {
             features: FeatureRows::none(counts.len()),
             batches: vec![Batch::default(); n],
             shards: (0..n).map(|_| Shard::default()).collect(),
+            packed: Vec::new(),
             grads: vec![0.0; n * network.layout.len()],
             d_table: if sampled { Vec::new() } else { vec![0.0; n * counts.len() * network.config.d] },
             rows: RowGradient::default(),
@@ -177,7 +180,9 @@ impl Stepper {
         table.gather(&self.negatives.ids, 1.0, &mut self.negative_rows);
         let sampled = self.sampled_loss(k, table.n_rows());
 
-        let (network, seed, params) = (&self.network, self.seed, &state.params);
+        self.network.layout.pack(&state.params, &mut self.packed);
+        let (network, seed) = (&self.network, self.seed);
+        let weights = Pass { packed: &self.packed, ..Pass::of(&state.params) };
         let (negatives, negative_rows) = (&self.negatives, &self.negative_rows);
         let n_params = network.layout.len();
         let table_len = if sampled.is_some() { 0 } else { table.table.len() };
@@ -195,7 +200,7 @@ impl Stepper {
                 Some(loss) => LossPart::Sampled { loss, negatives, negative_rows },
                 None => LossPart::Whole { d_table },
             };
-            shard.run(network, params, noise, batch, table, loss, [scale, label_scale], grads);
+            shard.run(network, weights, noise, batch, table, loss, [scale, label_scale], grads);
         });
         drop(tables);
 
@@ -325,7 +330,7 @@ impl Shard {
     fn run(
         &mut self,
         network: &Network,
-        params: &[f32],
+        weights: Pass<'_>,
         noise: Noise,
         batch: &Batch,
         table: &Embedding,
@@ -355,7 +360,7 @@ impl Shard {
             self.offsets.extend(batch.offsets[chunk.sequences.start..=first].iter().map(|&at| at - begin));
             // Moved out and back: the offsets are read while the other fields are written.
             let offsets = std::mem::take(&mut self.offsets);
-            let pass = Pass { params, offsets: &offsets, noise: Some(noise.part(index)) };
+            let pass = Pass { offsets: &offsets, noise: Some(noise.part(index)), ..weights };
             self.chunk(network, &pass, batch, &chunk, table, &mut loss, scales, grads);
             self.offsets = offsets;
         }

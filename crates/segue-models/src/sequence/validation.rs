@@ -1,7 +1,7 @@
 //! Validation: the rank of each held-out play among all trained items.
 
 use rayon::prelude::*;
-use segue_nn::{Embedding, Mat, matmul};
+use segue_nn::{Embedding, Mat, Pass, matmul};
 
 use crate::sequence::model::encode_last;
 use crate::sequence::network::Network;
@@ -24,17 +24,20 @@ pub fn ndcg_at_10(
     if windows.held_out.is_empty() {
         return None;
     }
+    let mut packed = Vec::new();
+    network.layout.pack(params, &mut packed);
+    let weights = Pass { packed: &packed, ..Pass::of(params) };
     let gains: Vec<f64> = windows
         .held_out
         .par_chunks(CHUNK)
-        .map(|chunk| chunk_gain(network, params, table, windows, chunk))
+        .map(|chunk| chunk_gain(network, &weights, table, windows, chunk))
         .collect();
     Some(gains.iter().sum::<f64>() / windows.held_out.len() as f64)
 }
 
 fn chunk_gain(
     network: &Network,
-    params: &[f32],
+    weights: &Pass<'_>,
     table: &Embedding,
     windows: &Windows<'_>,
     chunk: &[HeldOut],
@@ -50,7 +53,8 @@ fn chunk_gain(
         }
         batch.push(events, plays.occurred_at);
     }
-    let users = encode_last(network, params, table, &batch.offsets, batch.events(0..batch.item.len()));
+    let pass = Pass { offsets: &batch.offsets, ..*weights };
+    let users = encode_last(network, &pass, table, batch.events(0..batch.item.len()));
     let (n, m, d) = (chunk.len(), table.n_rows(), table.d);
     let mut scores = vec![0.0; n * m];
     matmul(&mut scores, m, false, Mat::new(&users, n, d), Mat::new(&table.table, m, d).t());

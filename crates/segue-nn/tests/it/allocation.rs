@@ -93,7 +93,8 @@ fn a_step_of_a_known_shape_allocates_nothing_and_keeps_nothing() {
         grads.fill(0.0);
         d_table.fill(0.0);
         d_negative.fill(0.0);
-        let pass = Pass { params: &params, offsets: &offsets, noise: Some(Noise::new(1, step, 0)) };
+        let pass =
+            Pass { params: &params, packed: &[], offsets: &offsets, noise: Some(Noise::new(1, step, 0)) };
         table.gather(&ids, 1.0, x);
         sampler.draw(Counter::new(1, step), k, &ids, &mut negatives);
         table.gather(&negatives.ids, 1.0, negative_rows);
