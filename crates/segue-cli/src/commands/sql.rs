@@ -26,16 +26,26 @@ pub(crate) struct Args {
     /// Memory the query may hold, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     memory_limit: usize,
-    /// Rows to print at most
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    max_rows: usize,
+    /// Rows to print at most [default: 1000; with `--json` all of up to 1000000, and an error beyond]
+    #[arg(long, value_name = "N")]
+    max_rows: Option<usize>,
 }
 
+/// Rows of a table that people read.
+const ROWS_FOR_PEOPLE: usize = 1_000;
+
+/// Rows that a program is given at once.
+const ROWS_FOR_PROGRAMS: usize = 1_000_000;
+
 pub(crate) fn run(args: &Args, global: &Global) -> Result<()> {
+    let max_rows = args.max_rows.unwrap_or(match global.format() {
+        Format::Json => ROWS_FOR_PROGRAMS,
+        Format::People => ROWS_FOR_PEOPLE,
+    });
     let config = SqlConfig {
         memory_limit_bytes: args.memory_limit.saturating_mul(1 << 20),
         n_threads: global.n_threads(),
-        max_rows: args.max_rows,
+        max_rows,
     };
     let catalog = Catalog::open(&global.home, &config)?;
     if args.tables {
@@ -49,6 +59,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<()> {
     }
     let answer = catalog.query(args.query.as_deref().context("no query")?)?;
     match global.format() {
+        // A program that asked for no number of rows would take a part for the whole.
+        Format::Json if answer.is_cut && args.max_rows.is_none() => anyhow::bail!(
+            "the answer has more than {max_rows} rows\nhint: `--max-rows N` gives the first N; `LIMIT` and `GROUP BY` ask for fewer"
+        ),
         Format::Json => output::json(&answer.json)?,
         Format::People => {
             let header: Vec<&str> = answer.columns.iter().map(String::as_str).collect();
@@ -56,7 +70,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<()> {
         }
     }
     if answer.is_cut {
-        global.say(&format!("only the first {} rows; `--max-rows` shows more", args.max_rows));
+        global.say(&format!("only the first {max_rows} rows; `--max-rows` shows more"));
     }
     Ok(())
 }

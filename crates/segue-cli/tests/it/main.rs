@@ -149,6 +149,19 @@ fn a_small_log_goes_through_import_prepare_train_evaluate_and_sql() {
             "h"
         ])
     );
+    // A table is cut for people; a program gets all rows, or an error, and never a part unasked.
+    let pairs = "SELECT a.item_id AS x FROM plays a CROSS JOIN (SELECT item_id FROM plays LIMIT 3) b";
+    let rows = |arguments: &[&str]| -> usize {
+        let output = cli.run(&[&["sql", pairs, "--home", "h", "--json", "--quiet"], arguments].concat());
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        rows.as_array().unwrap().len()
+    };
+    assert_eq!((rows(&[]), rows(&["--max-rows", "7"])), (1_800, 7));
+    let table = cli.text(&["sql", pairs, "--home", "h"]);
+    assert!(table.contains("only the first 1000 rows"), "{}", &table[table.len() - 300..]);
+    let many = format!("SELECT 1 AS one FROM plays a CROSS JOIN ({pairs}) b");
+    let refused = cli.text(&["sql", &many, "--home", "h", "--json"]);
+    assert!(refused.contains("exit 1") && refused.contains("more than 1000000 rows"), "{refused}");
     let trials = std::fs::read_to_string(cli.folder.path().join("h/tune/rules.jsonl")).unwrap();
     assert_eq!(trials.lines().count(), 3);
     let doctor = cli.text(&["doctor", "--home", "h"]);
@@ -209,6 +222,8 @@ fn an_experiment_on_csv_files_is_designed_analysed_and_reported() {
     json(&["experiment", "report", "test.toml", "--out", "out/page.html", "--json"]);
     let page = std::fs::read_to_string(cli.path().join("out/page.html")).unwrap();
     assert!(page.contains("more-minutes") && page.contains("z against its boundary"));
+    let unknown = cli.text(&["experiment", "analyze", "no-such-trial"]);
+    assert!(unknown.contains("no file `no-such-trial`") && unknown.contains("experiment list"), "{unknown}");
     // What is wrong is said with the name of the file.
     cli.write("bad.toml", "name = \"bad\"\narms = [{ name = \"a\", weight = -1 }, { name = \"b\" }]\n");
     let bad = cli.text(&["experiment", "analyze", "bad.toml"]);

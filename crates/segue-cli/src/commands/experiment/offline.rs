@@ -86,7 +86,15 @@ pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<()> {
 /// its file in the home.
 fn read_spec(given: &Path, home: &Path) -> Result<(AnalysisSpec, PathBuf)> {
     let started = home.join(FOLDER).join(given).with_extension("toml");
-    let path = if !given.exists() && started.is_file() { started } else { given.to_owned() };
+    let path = match given.exists() {
+        false if started.is_file() => started,
+        false => bail!(
+            "there is no file `{}`, and no experiment of that name in {}\nhint: `segue experiment list` names those that were started",
+            given.display(),
+            home.join(FOLDER).display()
+        ),
+        true => given.to_owned(),
+    };
     let at = || path.display().to_string();
     let text = std::fs::read_to_string(&path).with_context(at)?;
     let table: toml::Table = text.parse().with_context(at)?;
