@@ -32,4 +32,4 @@ pub use plot::{
     Axis, Bar, Bars, Bin, Calibration, Line, Lines, Plot, Point, PointSeries, Reference, Scatter, Ticks,
 };
 pub use report::{Banner, Level, Part, Provenance, Report, Section};
-pub use table::{Cell, Table};
+pub use table::{Cell, Table, p_value};

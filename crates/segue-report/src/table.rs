@@ -43,6 +43,8 @@ pub enum Cell {
         /// Digits after the point.
         digits: usize,
     },
+    /// A p-value, to the right; small ones as powers of ten, never as 0.
+    PValue(f64),
     /// Nothing to show.
     Missing,
 }
@@ -71,6 +73,12 @@ impl Cell {
         Self::Percent { share, digits }
     }
 
+    /// A p-value.
+    #[must_use]
+    pub fn p_value(p: f64) -> Self {
+        Self::PValue(p)
+    }
+
     /// A value that may be absent, with an interval that may be absent.
     #[must_use]
     pub fn estimate(value: Option<f64>, interval: Option<[f64; 2]>, digits: usize) -> Self {
@@ -95,9 +103,12 @@ impl Cell {
             Self::Percent { share, digits } if (100.0 * share).is_finite() => {
                 format!("{} %", fixed(100.0 * share, *digits))
             }
-            Self::Number { .. } | Self::Interval { .. } | Self::Percent { .. } | Self::Missing => {
-                MISSING.to_owned()
-            }
+            Self::PValue(p) if p.is_finite() => p_value(*p),
+            Self::Number { .. }
+            | Self::Interval { .. }
+            | Self::Percent { .. }
+            | Self::PValue(_)
+            | Self::Missing => MISSING.to_owned(),
         }
     }
 
@@ -155,6 +166,12 @@ impl Table {
     }
 }
 
+/// A p-value with four digits after the point, below 0.0001 as a power of ten: it never shows as 0 unless it is 0.
+#[must_use]
+pub fn p_value(p: f64) -> String {
+    if p > 0.0 && p < 1e-4 { format!("{p:.1e}") } else { format!("{p:.4}") }
+}
+
 /// A number with that many digits after the point, without a sign before zero, minus as `−`; an end
 /// of an interval without bound as `∞`.
 fn fixed(value: f64, digits: usize) -> String {
@@ -198,6 +215,10 @@ mod tests {
         assert_eq!(Cell::number(0.04921, 4).to_text(), "0.0492");
         assert_eq!(Cell::number(-0.00001, 4).to_text(), "0.0000");
         assert_eq!(Cell::number(-1.5, 1).to_text(), "−1.5");
+        assert_eq!(Cell::p_value(0.04921).to_text(), "0.0492");
+        assert_eq!(Cell::p_value(3.47e-5).to_text(), "3.5e-5");
+        assert_eq!(Cell::p_value(1.2e-43).to_text(), "1.2e-43");
+        assert_eq!(Cell::p_value(f64::NAN).to_text(), "–");
         assert_eq!(Cell::number(f64::NAN, 1).to_text(), "–");
         assert_eq!(Cell::interval(0.5, 0.25, 0.75, 2).to_text(), "0.50 [0.25, 0.75]");
         assert_eq!(Cell::interval(0.5, f64::NEG_INFINITY, f64::INFINITY, 1).to_text(), "0.5 [−∞, ∞]");

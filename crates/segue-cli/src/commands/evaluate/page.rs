@@ -122,7 +122,7 @@ fn differences(report: &EvaluationReport) -> Section {
     let header = ["model", "minus", "metric", "difference", "p (t-test)", "p (bootstrap)", "p (Holm)"];
     let mut table = Table::new("Every model against every other, the same listeners in both", header);
     for d in &report.differences {
-        let p = |p: Option<f64>| Cell::estimate(p, None, 4);
+        let p = |p: Option<f64>| p.map_or(Cell::Missing, Cell::p_value);
         table = table.row([
             Cell::text(d.model.clone()),
             Cell::text(d.difference.baseline.clone()),

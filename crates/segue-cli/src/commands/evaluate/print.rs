@@ -92,7 +92,7 @@ fn differences(report: &EvaluationReport) {
         .iter()
         .filter_map(|model| {
             let d = report.get(&model.name, &first.metric, first.k)?.difference.as_ref()?;
-            let p = |p: Option<f64>| p.map_or_else(|| "–".to_owned(), |p| format!("{p:.4}"));
+            let p = |p: Option<f64>| p.map_or_else(|| "–".to_owned(), segue_report::p_value);
             let value = format!("{:+.4} [{:+.4}, {:+.4}]", d.value, d.interval[0], d.interval[1]);
             Some(vec![model.name.clone(), value, p(d.p_value), p(d.p_value_holm)])
         })

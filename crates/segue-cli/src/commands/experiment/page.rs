@@ -57,15 +57,15 @@ fn quality(analysis: &Analysis) -> Section {
     let c = &analysis.checks;
     let t = c.exposures;
     let mut checks = Table::new("Checks", ["check", "value"])
-        .row([Cell::text("sample ratio, at the end: p"), Cell::number(c.srm_p, 5)])
-        .row([Cell::text("sample ratio, valid at every look: p"), Cell::number(c.srm_anytime_p, 5)])
+        .row([Cell::text("sample ratio, at the end: p"), Cell::p_value(c.srm_p)])
+        .row([Cell::text("sample ratio, valid at every look: p"), Cell::p_value(c.srm_anytime_p)])
         .row([Cell::text("units that met several arms"), Cell::Count(t.n_mixed)])
         .row([Cell::text("rows outside the days"), Cell::Count(t.n_outside)])
         .row([Cell::text("rows not triggered"), Cell::Count(t.n_not_triggered)]);
     for p in &c.pre_period {
         checks = checks.row([
             Cell::text(format!("{} before exposure, {}: p", p.metric, p.arm)),
-            Cell::number(p.p_value, 4),
+            Cell::p_value(p.p_value),
         ]);
     }
     let mut section = Section::new("Quality").table(arms).table(checks);
@@ -90,7 +90,7 @@ fn summary(analysis: &Analysis, comparison: &Comparison) -> Section {
             Cell::text(&m.name),
             Cell::text(word(&m.role)),
             lift,
-            m.rule.as_ref().map_or(Cell::Missing, |r| Cell::number(r.p_value, 5)),
+            m.rule.as_ref().map_or(Cell::Missing, |r| Cell::p_value(r.p_value)),
             Cell::text(m.refused.clone().unwrap_or_else(|| m.verdict.word().to_owned())),
             m.power.map_or(Cell::Missing, |p| Cell::number(p[1], 2)),
         ]);
@@ -203,7 +203,7 @@ fn detail(spec: &AnalysisSpec, comparison: &Comparison, m: &MetricResult) -> Sec
                 Cell::Count(s.n_units),
                 Cell::number(s.effect, 4),
                 Cell::number(s.standard_error, 4),
-                Cell::number(s.p_value, 4),
+                Cell::p_value(s.p_value),
             ]);
         }
         section = section.table(table);

@@ -1,6 +1,7 @@
 //! An analysis for a terminal.
 
 use segue_experiment::analysis::{Analysis, MetricResult};
+use segue_report::p_value;
 
 use crate::output::{line, table};
 
@@ -13,8 +14,11 @@ pub(super) fn print(analysis: &Analysis) {
     table(&["arm", "units", "planned"], &arms);
     let c = &analysis.checks;
     line(&format!(
-        "split: p = {:.4} (any look: {:.4}); {} of {} units met several arms",
-        c.srm_p, c.srm_anytime_p, c.exposures.n_mixed, c.exposures.n_units
+        "split: p = {} (any look: {}); {} of {} units met several arms",
+        p_value(c.srm_p),
+        p_value(c.srm_anytime_p),
+        c.exposures.n_mixed,
+        c.exposures.n_units
     ));
     for problem in &c.problems {
         line(&format!("problem: {problem}"));
@@ -53,7 +57,7 @@ fn row(m: &MetricResult) -> Vec<String> {
             || format!("[{:+.4}, {:+.4}]", look.interval[0], look.interval[1]),
             |[a, b]| format!("[{}, {}]", percent(a), percent(b)),
         ),
-        if rule.p_value < 1e-4 { format!("{:.1e}", rule.p_value) } else { format!("{:.4}", rule.p_value) },
+        p_value(rule.p_value),
         m.verdict.word().to_owned(),
         m.power.map_or_else(String::new, |p| format!("{:.2}", p[1])),
     ]
