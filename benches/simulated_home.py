@@ -65,10 +65,11 @@ class Program:
                               "--from", day(first), "--for-days", str(days), "--luck", str(luck), "--run", run)
         finally:
             server.terminate()
-            server.wait()
-        lost = report["counts"]["n_events_lost"] + report["counts"]["n_errors"]
-        if lost:
-            print(f"  {run}: {lost} failed calls or lost events: {report['messages'][:2]}", file=sys.stderr)
+            ended = server.wait()
+        # What is not served or not logged in full is no measurement.
+        wrong = {name: report["counts"][name] for name in ("n_events_lost", "n_errors", "n_degraded_slates") if report["counts"][name]}
+        if wrong or ended != 0:
+            sys.exit(f"{run}: {wrong}, server ended with {ended}: {report['messages'][:2]}")
         return report
 
 
@@ -93,5 +94,6 @@ def interval(values, t=1.96):
     return mean, t * (variance / n) ** 0.5
 
 
-# Student's .975 quantile by degrees of freedom.
-T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 9: 2.262}
+# Student's .975 quantile for 1, 2, … degrees of freedom.
+T_975 = dict(enumerate([12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145,
+                        2.131, 2.120, 2.110, 2.101, 2.093], start=1))

@@ -203,6 +203,8 @@ try:
         repeat(r)
 except KeyboardInterrupt:
     truths = {luck: truth for luck, truth in truths.items() if len(truth) == 2}
+    if not rows:
+        sys.exit("broken off before the first repetition was done")
 
 dealt, held, cards = 0, 0, random.Random(1)
 for truth in truths.values():

@@ -90,7 +90,7 @@ print("\n".join(rows))
 if seeds > 1:
     within, between = [], []
     for name, values in steps.items():
-        mean, half = interval(values, T_975.get(seeds - 1, 1.96))
+        mean, half = interval(values, T_975[seeds - 1])
         between.append(f"**{mean:+.2f} ± {half:.2f}**")
         within.append(f"**{mean:+.2f} ± {1.96 * math.sqrt(sum(e * e for e in errors[name])) / seeds:.2f}**")
     print(f"| all, over listeners | | | | | {' | '.join(within)} |")

@@ -126,6 +126,6 @@ if seeds > 1:
     print("\n| candidates from | difference from counts, over listeners | over worlds |")
     print("|---|---|---|")
     for name in list(POLICIES)[1:]:
-        mean, half = interval(steps[name], T_975.get(seeds - 1, 1.96))
+        mean, half = interval(steps[name], T_975[seeds - 1])
         within = 1.96 * sum(e * e for e in errors[name]) ** 0.5 / seeds
         print(f"| {name} | {mean:+.2f} ± {within:.2f} | {mean:+.2f} ± {half:.2f} |")

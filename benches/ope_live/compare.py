@@ -4,8 +4,9 @@ Per world: a log is made, models are trained, and the server serves Home with `L
 who live some days. `segue ope` judges every arm of `ARMS` on that log. Then each arm serves the same listeners, with
 the same luck, from the state the logging arm began with; the mean reward of its own slates is its true value.
 Printed per world and arm: the verdict of each family, and whether the interval, widened by the true value's own
-noise, holds the true value; then over all worlds, by arm and family, how often the gate passed, coverage with and
-without the gate, and its errors, as `benches/ope_calibration` defines them: a false pass is off by more than twice
+noise, holds the true value, and whether it does as it is: listeners and luck are the same on both sides, so their noise is
+not independent, and the wider interval holds more often than it says. Then over all worlds, by arm and family, how often the
+gate passed, coverage (widened, as it is, and widened without the gate), and its errors, as `benches/ope_calibration` defines them: a false pass is off by more than twice
 the interval's half-width; a false refusal would have held the true value with a half-width of at most a quarter
 of it. An arm changes what its listeners do later, which no estimate from another log sees; over a few days that is
 small.
@@ -77,9 +78,14 @@ def held(estimate, truth, error):
     return abs(estimate["value"] - truth) <= half, half
 
 
+def held_as_it_is(estimate, truth):
+    """Whether the interval holds the true value as if that were known exactly."""
+    return estimate["interval"][0] <= truth <= estimate["interval"][1]
+
+
 tallies = {}
-print("| world | arm | slates | family | verdict | estimate, 95 % | true value | covered |")
-print("|---|---|---|---|---|---|---|---|")
+print("| world | arm | slates | family | verdict | estimate, 95 % | true value | covered | as it is |")
+print("|---|---|---|---|---|---|---|---|---|")
 for seed in range(1, worlds + 1):
     base = os.path.join(work, f"w{seed}")
     program.log(base, seed)
@@ -101,31 +107,32 @@ for seed in range(1, worlds + 1):
         for family, free in zip(answer["families"], ungated["families"]):
             verdict = family["verdict"]
             tally = tallies.setdefault((name, family["family"]), {k: 0 for k in (
-                "worlds", "passed", "covered", "ungated", "false_pass", "good", "false_refusal")})
+                "worlds", "passed", "covered", "as_it_is", "ungated", "false_pass", "good", "false_refusal")})
             e = free["verdict"]["estimable"]["headline"]
             ok, half = held(e, truth, error)
             is_passed = "estimable" in verdict
             is_good = ok and half <= 0.25 * truth
             for key, hit in {"worlds": True, "passed": is_passed, "covered": is_passed and ok, "ungated": ok,
+                             "as_it_is": is_passed and held_as_it_is(e, truth),
                              "false_pass": is_passed and abs(e["value"] - truth) > 2 * half, "good": is_good,
                              "false_refusal": is_good and not is_passed}.items():
                 tally[key] += hit
             if is_passed:
                 cells = ["estimable", f"{e['value']:.4f} ({e['interval'][0]:.4f} to {e['interval'][1]:.4f})"]
-                cells += [f"{truth:.4f} ± {error:.4f}", "yes" if ok else "no"]
+                cells += [f"{truth:.4f} ± {error:.4f}", "yes" if ok else "no", "yes" if held_as_it_is(e, truth) else "no"]
             else:
                 refused = verdict["not_estimable"]
                 more = refused["more_data"]
                 needs = f"{more['low']}–{more['high'] or '?'} slates would do" if more["kind"] == "rounds" else "none would do"
                 rules = ", ".join(c["rule"] for c in family["checks"] if not c["passed"])
-                cells = [f"not estimable ({rules}); {needs}", "–", f"{truth:.4f} ± {error:.4f}", "–"]
+                cells = [f"not estimable ({rules}); {needs}", "–", f"{truth:.4f} ± {error:.4f}", "–", "–"]
             print(f"| {seed} | {name} | {answer['n_rounds']} | {family['family']} | {' | '.join(cells)} |", flush=True)
         shutil.rmtree(home)
     shutil.rmtree(base)
     shutil.rmtree(logging)
-print("\n| arm | family | worlds | passed | coverage | ungated | false pass | false refusal |")
-print("|---|---|---|---|---|---|---|---|")
+print("\n| arm | family | worlds | passed | coverage | as it is | ungated | false pass | false refusal |")
+print("|---|---|---|---|---|---|---|---|---|")
 for (name, family), t in tallies.items():
     share = lambda a, b: f"{t[a]} of {t[b]}" if t[b] else "–"
     print(f"| {name} | {family} | {t['worlds']} | {share('passed', 'worlds')} | {share('covered', 'passed')} "
-          f"| {share('ungated', 'worlds')} | {share('false_pass', 'passed')} | {share('false_refusal', 'good')} |")
+          f"| {share('as_it_is', 'passed')} | {share('ungated', 'worlds')} | {share('false_pass', 'passed')} | {share('false_refusal', 'good')} |")

@@ -99,12 +99,14 @@ AS_OF = """
             where a.known_at // 86400000 <= a.day and b.known_at // 86400000 <= a.day group by all)
     select a, unnest(max_by({{'b': b, 'n': n}}, n, 50), recursive := true) from counts group by a"""
 
-# Neighbours of equal count may be cut at 50 in another order, so counts are compared by rank.
+# Neighbours of equal count may be cut at 50 in another order: counts are compared by rank, and those who are sure
+# to be there, with more than the last of a full list, by name.
+SURE = "select a, b, n from {} qualify n > min(n) over (partition by a) or count(*) over (partition by a) < 50"
 RANKED = "select a, n, row_number() over (partition by a order by n desc) as rank from {}"
 NAMED = "select a.item_id as a, b.item_id as b, n from co_listens_as_of c join items a on a.i = c.a join items b on b.i = c.b"
 COMPARED = {
     "sequences with sessions": (
-        "select user_id, item_id, known_at, occurred_at, session from sequences join users using (u) join items using (i)",
+        "select user_id, n, item_id, known_at, occurred_at, session from sequences join users using (u) join items using (i)",
         "select * from '{dump}/plays.parquet'",
     ),
     "user × item counts": (
@@ -120,6 +122,7 @@ COMPARED = {
         " from as_of join users using (u) join items using (i)",
         "select * from '{dump}/requests.parquet'",
     ),
+    "co-listens with more than the last": (SURE.format(f"({NAMED})"), SURE.format("'{dump}/co_listens.parquet'")),
     "co-listen counts by rank": (RANKED.format(f"({NAMED})"), RANKED.format("'{dump}/co_listens.parquet'")),
 }
 

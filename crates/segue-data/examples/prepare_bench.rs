@@ -167,13 +167,16 @@ fn dump(home: &Path, out: &Path) -> Result<(), Error> {
     };
     let sequences = snapshot.sequences();
     let mut users: Vec<&str> = Vec::with_capacity(sequences.n_plays());
+    let mut places: Vec<u32> = Vec::with_capacity(sequences.n_plays());
     for (row, s) in sequences.iter().enumerate() {
         users.extend(std::iter::repeat_n(snapshot.users()[row].user_id.as_str(), s.len()));
+        places.extend(1..=s.len() as u32);
     }
     write(
         &out.join("plays.parquet"),
         vec![
             ("user_id", Arc::new(StringArray::from_iter_values(users))),
+            ("n", Arc::new(UInt32Array::from(places))),
             ("item_id", text(sequences.item)),
             ("known_at", Arc::new(Int64Array::from(sequences.known_at.to_vec()))),
             ("occurred_at", Arc::new(Int64Array::from(sequences.occurred_at.to_vec()))),

@@ -329,7 +329,7 @@ fn accumulating(split: f64, users: usize, runs: u64) {
             }
             let moments: Vec<Vec<Moments>> = match arms.iter().map(LookSums::moments).collect() {
                 Ok(m) => m,
-                Err(_) => return vec![0; 2],
+                Err(_) => return vec![0, 0, 1],
             };
             let z: Vec<f64> = (0..LOOKS)
                 .map(|k| {
@@ -345,15 +345,16 @@ fn accumulating(split: f64, users: usize, runs: u64) {
                 (Ok(a), Ok(b)) => {
                     a.iter().zip(&b).map(|(x, y)| x.iter().zip(y).map(|(p, q)| p + q).collect()).collect()
                 }
-                _ => return vec![0; 2],
+                _ => return vec![0, 0, 1],
             };
             let right = correlated_bounds(&covariance, &times, 0.05, Sides::Two, Spending::Pocock, run);
-            let crossed = |bounds: Option<Vec<f64>>| {
-                u64::from(bounds.is_some_and(|b| z.iter().zip(&b).any(|(z, b)| z.abs() >= *b)))
-            };
-            vec![crossed(wrong.ok().map(|b| b.z)), crossed(right.ok())]
+            let (Ok(wrong), Ok(right)) = (wrong, right) else { return vec![0, 0, 1] };
+            let crossed = |b: &[f64]| u64::from(z.iter().zip(b).any(|(z, b)| z.abs() >= *b));
+            vec![crossed(&wrong.z), crossed(&right), 0]
         })
-        .reduce(|| vec![0; 2], |a, b| a.iter().zip(&b).map(|(x, y)| x + y).collect());
+        .reduce(|| vec![0; 3], |a, b| a.iter().zip(&b).map(|(x, y)| x + y).collect());
+    // A run without bounds is no run without an error.
+    assert_eq!(hits[2], 0, "runs whose bounds were not found");
     line(true, split, users, "accumulating, enrolled n as information: A/A", hits[0], runs);
     line(true, split, users, "accumulating, covariance estimated: A/A", hits[1], runs);
 }

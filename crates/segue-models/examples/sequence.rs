@@ -87,8 +87,8 @@ fn leave_one_out(plan: (Network, Objective), file: &std::path::Path, seed: u64) 
 
 #[allow(clippy::print_stdout)]
 fn train((network, objective): (Network, Objective), input: &FitInput<'_>) -> AnyResult<SequenceModel> {
-    let mut trainer = Trainer::new(network, objective, input)?;
     let (began, cpu_began) = (Instant::now(), cpu_seconds());
+    let mut trainer = Trainer::new(network, objective, input)?;
     while !trainer.is_done() {
         let (wall, cpu) = (Instant::now(), cpu_seconds());
         let r = trainer.round()?;
